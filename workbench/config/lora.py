@@ -1,0 +1,30 @@
+"""Settings of a LoRA adapter (Hu et al. 2021, arXiv:2106.09685)."""
+
+from __future__ import annotations
+
+from workbench.config.spec import Settings, hyper
+
+_GROUP = "LoRA"
+
+
+class LoraSettings(Settings):
+    """Size and place of the trained low-rank matrices."""
+
+    r: int = hyper(
+        16, "Rank", "Rank of the update. 8 to 32 is usual.", symbol="r", group=_GROUP, ge=1, le=512
+    )
+    alpha: int = hyper(
+        32,
+        "Scale",
+        "The update is multiplied by scale / rank. Twice the rank is usual.",
+        symbol="α",
+        group=_GROUP,
+        ge=1,
+        le=1024,
+    )
+    target_modules: str = hyper(
+        "all-linear",
+        "Modules",
+        "Which layers are adapted: all-linear, or names separated by commas (q_proj,v_proj).",
+        group=_GROUP,
+    )

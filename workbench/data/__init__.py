@@ -1,0 +1,1 @@
+"""Records, chat templates, import and export formats, folders that are complete or absent."""

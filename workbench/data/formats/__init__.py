@@ -1,0 +1,1 @@
+"""Readers and writers of prompt and preference files."""

@@ -1,0 +1,134 @@
+"""The nouns of an experiment, as frozen records. Ids are those of the experiment's database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Role = Literal["system", "user", "assistant"]
+Split = Literal["train", "heldout"]
+Source = Literal["generated", "imported", "edited"]
+Finish = Literal["stop", "length", "unknown"]
+Verdict = Literal["first", "second", "tie", "both_bad", "skip"]
+AnnotatorKind = Literal["person", "simulated", "ai", "imported"]
+RunKind = Literal["reward", "ppo", "evaluation"]
+RunStatus = Literal["queued", "running", "paused", "done", "stopped", "failed", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a dialogue."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the model is asked: one user message, or a dialogue that ends with one."""
+
+    id: int
+    messages: tuple[Message, ...]
+    group: str
+    language: str
+    split: Split
+    created_at: str
+
+    @property
+    def text(self) -> str:
+        """The last user message, for lists and titles."""
+        return self.messages[-1].content
+
+
+@dataclass(frozen=True, slots=True)
+class NewCompletion:
+    """An answer with its provenance, before it has an id.
+
+    `token_ids` are the generated ids, stop token included; empty for texts that were
+    imported or edited. `adapter` names the trained run's adapter, None for the base.
+    """
+
+    prompt_id: int
+    text: str
+    token_ids: tuple[int, ...] = ()
+    finish: Finish = "unknown"
+    source: Source = "generated"
+    model_digest: str = ""
+    model_name: str = ""
+    adapter: str | None = None
+    sampling: Mapping[str, object] = field(default_factory=dict)
+    seed: int = 0
+    run_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion(NewCompletion):
+    """A stored answer."""
+
+    id: int = 0
+    created_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two answers to one prompt in the (shuffled) order in which they are shown."""
+
+    id: int
+    prompt_id: int
+    first_id: int
+    second_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What an annotator said of a comparison. Append-only; undo marks `is_undone`."""
+
+    id: int
+    comparison_id: int
+    verdict: Verdict
+    annotator: str
+    annotator_kind: AnnotatorKind
+    seconds: float
+    is_undone: bool
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """Chosen over rejected, derived from the latest standing judgement of a comparison."""
+
+    comparison_id: int
+    prompt: Prompt
+    chosen: str
+    rejected: str
+    annotator: str
+    annotator_kind: AnnotatorKind
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training or evaluation run with its settings and place in the lineage."""
+
+    id: int
+    kind: RunKind
+    name: str
+    status: RunStatus
+    settings: Mapping[str, object]
+    inputs: Mapping[str, object]
+    results: Mapping[str, object]
+    error: str
+    created_at: str
+    finished_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """Something a run wrote: path relative to the experiment folder, SHA-256 of its manifest."""
+
+    id: int
+    run_id: int
+    kind: Literal["checkpoint", "adapter", "reward_model", "export"]
+    path: str
+    digest: str
+    created_at: str

@@ -1,0 +1,194 @@
+"""What a running action tells the world: frozen events, and the glossary of metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Outcome = Literal["done", "stopped", "cancelled", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A job began; `total` steps are planned (0: unknown), counted in `unit`."""
+
+    title: str
+    total: int
+    unit: str = "steps"
+    run_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Work inside a phase: `done` of `total` (0: unknown); `note` says what is being done."""
+
+    done: int
+    total: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A completion was generated and is stored under `completion_id`."""
+
+    prompt_id: int
+    completion_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One update of a run ended. Metric names are keys of `METRICS`."""
+
+    step: int
+    total: int
+    metrics: Mapping[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One answer of the current policy, with its reward and its KL in nats per answer."""
+
+    step: int
+    prompt_id: int
+    text: str
+    reward: float
+    kl: float
+    n_tokens: int
+    is_finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """Figures measured on held-out data at `step`."""
+
+    step: int
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """Something was written completely: `kind` is checkpoint, adapter, reward_model or export."""
+
+    step: int
+    kind: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """The action goes on, but the user should know."""
+
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorReport:
+    """Why a job failed. `traceback` is empty for errors the user can act on."""
+
+    message: str
+    hint: str = ""
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last event of every job, always exactly one."""
+
+    outcome: Outcome
+    error: ErrorReport | None = None
+    result: Mapping[str, object] = field(default_factory=dict)
+
+
+Event = Started | Progress | Answer | Step | Sample | Evaluated | Saved | Warned | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What a metric means; `healthy` is the band drawn in its chart, when one is known."""
+
+    title: str
+    unit: str
+    meaning: str
+    healthy: tuple[float, float] | None = None
+
+
+METRICS: Mapping[str, Metric] = {
+    "objective/scores": Metric(
+        "Reward", "", "Mean score of the answers, before the KL penalty. Should rise and level off."
+    ),
+    "objective/rlhf_reward": Metric(
+        "Reward with KL", "", "Score minus KL penalty: what PPO maximises."
+    ),
+    "objective/kl": Metric(
+        "KL to reference",
+        "nats",
+        "How far the policy has moved from the base model, per answer. "
+        "Rising slowly is learning; above 15 the text usually degrades; below 0 is a fault.",
+        (0.0, 15.0),
+    ),
+    "objective/kl_coef": Metric("KL coefficient β", "", "Weight of the KL penalty in the reward."),
+    "objective/entropy": Metric(
+        "Entropy",
+        "nats",
+        "Mean uncertainty per token. A fall towards 0 means that the policy repeats one answer.",
+        (0.3, 4.0),
+    ),
+    "loss/policy": Metric(
+        "Policy loss", "", "Clipped surrogate. It hovers round 0 and is not a measure of progress."
+    ),
+    "loss/value": Metric(
+        "Value loss", "", "Squared error of the value head. Should fall, then stay low."
+    ),
+    "policy/approx_kl": Metric(
+        "Step KL",
+        "nats",
+        "How far one update moved the policy. Above 0.1 the steps are too large.",
+        (0.0, 0.1),
+    ),
+    "policy/clip_fraction": Metric(
+        "Clip fraction",
+        "",
+        "Share of tokens whose step was clipped. Above 0.3: lower the learning rate.",
+        (0.0, 0.3),
+    ),
+    "policy/first_ratio_error": Metric(
+        "First ratio error",
+        "",
+        "Largest |log ratio| before the first step of an update; must be 0 up to rounding.",
+        (0.0, 0.05),
+    ),
+    "policy/grad_norm": Metric("Gradient norm", "", "Norm of the policy gradient before clipping."),
+    "value/grad_norm": Metric(
+        "Value gradient norm", "", "Norm of the value head's own gradient before clipping."
+    ),
+    "value/explained_variance": Metric(
+        "Explained variance",
+        "",
+        "Share of the returns' variance that the value head predicts. 1 is perfect, 0 is useless.",
+        (-0.2, 1.0),
+    ),
+    "value/clip_fraction": Metric(
+        "Value clip fraction", "", "Share of tokens whose value step was clipped."
+    ),
+    "completions/mean_length": Metric(
+        "Answer length", "tokens", "Mean number of tokens per answer, end token included."
+    ),
+    "completions/eos_rate": Metric(
+        "Ended by itself", "", "Share of answers that ended with a stop token.", (0.3, 1.0)
+    ),
+    "optim/lr": Metric("Learning rate", "", "Step size of the optimiser in this update."),
+    "optim/steps": Metric("Optimiser steps", "", "Optimiser steps done in this update."),
+    "time/generate": Metric("Generate", "s", "Seconds spent generating answers."),
+    "time/score": Metric("Score", "s", "Seconds spent on reference, value and reward."),
+    "time/optimise": Metric("Optimise", "s", "Seconds spent on gradient steps."),
+    "reward/loss": Metric("Loss", "nats", "Bradley-Terry loss of the training pairs."),
+    "reward/accuracy": Metric("Accuracy", "", "Share of training pairs that are ordered right."),
+    "reward/margin": Metric("Margin", "", "Mean difference of chosen and rejected scores."),
+    "reward/heldout_accuracy": Metric(
+        "Held-out accuracy", "", "Share of held-out pairs ordered right. 0.5 is chance.", (0.6, 1.0)
+    ),
+    "reward/heldout_loss": Metric("Held-out loss", "nats", "Bradley-Terry loss, held-out pairs."),
+}

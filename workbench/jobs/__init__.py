@@ -1,0 +1,1 @@
+"""Background work: one thread, a queue, a journal. No Qt."""

@@ -1,0 +1,1 @@
+"""Scores for answers: neural and by rule."""

@@ -1,0 +1,1 @@
+"""The experiment folder: SQLite and files. No torch."""
