@@ -1,0 +1,254 @@
+"""An open experiment with its worker: the one object that window and command line share."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from workbench.app.logs import start_log
+from workbench.cancel import CancelToken
+from workbench.data.records import Run
+from workbench.errors import UserError
+from workbench.events import Progress
+from workbench.jobs.journal import Journal, RunRecorder
+from workbench.jobs.progress import with_progress
+from workbench.jobs.runner import Job, JobRunner, Sink, Work
+from workbench.store.experiment import Experiment
+
+if TYPE_CHECKING:
+    from workbench.models.catalog import ModelInfo
+    from workbench.models.loading import LoadedModel
+
+log = logging.getLogger(__name__)
+
+Stage = Literal[
+    "model", "prompts", "answers", "rank", "reward", "ppo", "evaluate", "export", "done"
+]
+MIN_PAIRS = 8
+_MODEL = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Where an experiment stands, and what to do next."""
+
+    n_prompts: int
+    n_completions: int
+    n_comparisons: int
+    n_judged: int
+    reward_runs: int
+    ppo_runs: int
+    evaluations: int
+    next_step: Stage
+
+
+class Workspace:
+    """An open experiment folder, its job runner and the model in memory.
+
+    Attributes:
+        path: The experiment folder.
+        experiment: Its records.
+        runner: The one worker.
+        is_read_only: Whether nothing may be changed: another program holds the folder.
+        annotator: Who judges; the name of the user of this machine.
+        keeps_core_free: Whether one core is left to the window while models compute. The
+            window sets it; all cores at once cost it a factor of 7 to 40.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+        self.path = experiment.path
+        self.is_read_only = experiment.is_read_only
+        self.annotator = _user_name()
+        self.keeps_core_free = False
+        self.runner = JobRunner()
+        self.journal = Journal(experiment)
+        self._loaded: LoadedModel | None = None
+
+    @classmethod
+    def open(cls, path: Path, *, create: bool = False, is_read_only: bool = False) -> Workspace:
+        """Open an experiment folder, or make one.
+
+        Runs that a crash left running are marked as interrupted; they can be resumed.
+
+        Raises:
+            UserError: There is no experiment, or with `create` there is something already.
+            EnvironmentProblem: Another program holds it, or the disk refuses.
+        """
+        if create:
+            experiment = Experiment.create(path)
+        else:
+            experiment = Experiment.open(path, is_read_only=is_read_only)
+        if not experiment.is_read_only:
+            start_log(experiment.path / "logs")
+            experiment.runs.mark_interrupted()
+        return cls(experiment)
+
+    def close(self, timeout: float = 1.0) -> bool:
+        """Cancel all jobs, write what waits and close the records.
+
+        Returns:
+            False when the worker still runs after `timeout` seconds: everything is written,
+            but the process must be ended with `os._exit`.
+        """
+        is_idle = self.runner.close(timeout)
+        self.journal.close()
+        if is_idle:
+            self.experiment.close()
+        return is_idle
+
+    @property
+    def selected_model(self) -> str:
+        """Name or path of the chosen model; empty when none is chosen yet."""
+        return str(self.experiment.settings.get(_MODEL) or "")
+
+    @selected_model.setter
+    def selected_model(self, name: str) -> None:
+        self.check_writable()
+        self.experiment.settings.set(_MODEL, name)
+
+    @property
+    def model_name(self) -> str | None:
+        """Name of the model in memory."""
+        return self._loaded.info.name if self._loaded else None
+
+    @property
+    def is_model_loaded(self) -> bool:
+        """Whether a model is in memory."""
+        return self._loaded is not None
+
+    def model_info(self) -> ModelInfo:
+        """What the catalogue knows of the chosen model.
+
+        Raises:
+            UserError: No model is chosen, or it is not there any more.
+        """
+        from workbench.models import catalog
+
+        if not self.selected_model:
+            raise UserError("No model is chosen yet.", "Choose one on the Models page.")
+        return catalog.find(self.selected_model)
+
+    def model(self, cancel: CancelToken) -> Generator[Progress, None, LoadedModel]:
+        """The chosen model, loaded when it is not in memory yet: `yield from` it in a job.
+
+        Raises:
+            UserError: No model is chosen, or it cannot be loaded.
+            EnvironmentProblem: There is not enough memory.
+        """
+        info = self.model_info()
+        if self._loaded is not None and self._loaded.info.digest == info.digest:
+            return self._loaded
+        self._loaded = None
+        yield Progress(0, 0, "Starting torch")
+        prepare_torch(self.keeps_core_free)
+        from workbench.models.loading import load
+
+        self._loaded = yield from with_progress(
+            lambda told: load(info, cancel=cancel, on_progress=told)
+        )
+        log.info("loaded %s (%s)", info.name, info.digest[:12])
+        return self._loaded
+
+    def submit(
+        self,
+        title: str,
+        kind: str,
+        work: Work,
+        *,
+        run_id: int | None = None,
+        sink: Sink | None = None,
+        total: int = 0,
+        unit: str = "steps",
+    ) -> Job:
+        """Queue work; a run's events go to the experiment by themselves.
+
+        Raises:
+            UserError: The experiment is open read-only.
+        """
+        self.check_writable()
+        if run_id is not None and sink is None:
+            sink = RunRecorder(self.experiment, self.journal, run_id)
+        return self.runner.submit(
+            title, kind, work, run_id=run_id, sink=sink, total=total, unit=unit
+        )
+
+    def check_writable(self) -> None:
+        """Refuse to change an experiment that is open read-only.
+
+        Raises:
+            UserError: It is.
+        """
+        if self.is_read_only:
+            raise UserError(
+                "This experiment is open read-only, so nothing can be changed.",
+                "Close it in the other program, then open it here again.",
+            )
+
+    def overview(self) -> Overview:
+        """Counts and the next step."""
+        experiment = self.experiment
+        counts = experiment.comparisons.counts(None)
+        finished = [r for r in experiment.runs.list() if r.status in ("done", "stopped")]
+        n = {
+            kind: sum(r.kind == kind for r in finished) for kind in ("reward", "ppo", "evaluation")
+        }
+        n_prompts = experiment.prompts.count()
+        n_completions = experiment.completions.count()
+        done: dict[Stage, bool] = {
+            "model": bool(self.selected_model),
+            "prompts": n_prompts > 0,
+            "answers": counts.total > 0,
+            "rank": counts.judged >= min(MIN_PAIRS, counts.total),
+            "reward": n["reward"] > 0,
+            "ppo": n["ppo"] > 0,
+            "evaluate": n["evaluation"] > 0,
+            "export": experiment.artifacts.latest("export") is not None,
+        }
+        return Overview(
+            n_prompts=n_prompts,
+            n_completions=n_completions,
+            n_comparisons=counts.total,
+            n_judged=counts.judged,
+            reward_runs=n["reward"],
+            ppo_runs=n["ppo"],
+            evaluations=n["evaluation"],
+            next_step=next((stage for stage, is_done in done.items() if not is_done), "done"),
+        )
+
+    def run(self, run_id: int) -> Run:
+        """A run by its number.
+
+        Raises:
+            UserError: There is none.
+        """
+        found = next((r for r in self.experiment.runs.list() if r.id == run_id), None)
+        if found is None:
+            raise UserError(f"There is no run {run_id}.", "Choose one that the Runs page lists.")
+        return found
+
+
+def prepare_torch(keeps_core_free: bool) -> None:
+    """Set torch's threads before the worker uses it first: a live thread keeps its value.
+
+    Spinning at OpenMP barriers on a core that somebody else uses costs a factor of 7 to 40, so
+    it is off.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        cores = os.cpu_count() or 1
+        torch.set_num_threads(max(1, cores - 1) if keeps_core_free else cores)
+
+
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "me"
