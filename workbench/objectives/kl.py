@@ -18,8 +18,9 @@ def kl_estimate(
     """Single-sample estimate of KL(policy ‖ reference) at each sampled token.
 
     With d = logps − ref_logps: k1 = d (unbiased, signed), k2 = ½d², k3 = exp(−d) − 1 + d
-    (unbiased, never negative). k3 is cut as in verl, d at ±20 before exp and the result at ±10,
-    so that one token far from the reference cannot overflow the reward.
+    (unbiased, never negative). k3 is cut as in verl, d at ±20 before exp and the result at 10,
+    so that one token far from the reference cannot overflow the reward; expm1 keeps the digits
+    that exp − 1 loses while the policy is still near.
 
     Source: Schulman 2020, joschu.net/blog/kl-approx.html; verl `core_algos.kl_penalty`.
     """
@@ -31,7 +32,7 @@ def kl_estimate(
             return 0.5 * d.square()
         case "k3":
             e = (-d).clamp(-20.0, 20.0)
-            return (e.exp() - 1.0 - e).clamp(-10.0, 10.0)
+            return (e.expm1() - e).clamp(0.0, 10.0)
         case _:
             assert_never(estimator)
 

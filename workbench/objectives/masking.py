@@ -18,7 +18,7 @@ def masked_mean(
     is_response: Tensor,  # bool, as x
 ) -> Tensor:
     """Scalar Σ m·x / Σ m; 0 when nothing is selected, so that an empty batch gives no NaN."""
-    return _masked_sum(x, is_response) / is_response.sum().clamp(min=1)
+    return torch.where(is_response, x, 0.0).sum() / is_response.sum().clamp(min=1)
 
 
 def masked_var(
@@ -30,9 +30,8 @@ def masked_var(
 
     OpenAI and OpenRLHF divide by N. Fewer than two entries have variance 0.
     """
-    n = is_response.sum()
-    squares = _masked_sum((x - masked_mean(x, is_response)).square(), is_response)
-    return squares / (n - int(unbiased)).clamp(min=1)
+    deviations = torch.where(is_response, x - masked_mean(x, is_response), 0.0)
+    return deviations.square().sum() / (is_response.sum() - int(unbiased)).clamp(min=1)
 
 
 def masked_whiten(
@@ -48,10 +47,9 @@ def masked_whiten(
     Source: TRL 1.12 `masked_whiten`. torchtune's `whiten` has the condition inverted.
     """
     mean = masked_mean(x, is_response)
-    whitened = (x - mean) * torch.rsqrt(masked_var(x, is_response) + 1e-8)
-    if not shift_mean:
-        whitened = whitened + mean
-    return torch.where(is_response, whitened, 0.0)
+    deviations = torch.where(is_response, x - mean, 0.0)
+    whitened = deviations * torch.rsqrt(masked_var(x, is_response) + 1e-8)
+    return whitened if shift_mean else torch.where(is_response, whitened + mean, 0.0)
 
 
 def response_mask(
@@ -78,7 +76,3 @@ def position_ids(
     without it (TRL #469, transformers #18388), models with RoPE hide the mistake.
     """
     return (attention_mask.long().cumsum(dim=-1) - 1).clamp(min=0)
-
-
-def _masked_sum(x: Tensor, is_response: Tensor) -> Tensor:
-    return torch.where(is_response, x, 0.0).sum()
