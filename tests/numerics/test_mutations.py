@@ -7,6 +7,7 @@ A line that no longer occurs in the source fails too: the list cannot go stale.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import types
@@ -139,7 +140,7 @@ def _cases(suite: types.ModuleType) -> Iterator[Callable[[], Any]]:
         for choice in itertools.product(*axes):
             arguments = {name: value for part in choice for name, value in part.items()}
             if inspect.signature(test).parameters.keys() == arguments.keys():
-                yield lambda test=test, arguments=arguments: test(**arguments)
+                yield functools.partial(test, **arguments)
 
 
 def _is_noticed(suite: types.ModuleType) -> bool:
@@ -159,13 +160,15 @@ def test_the_unchanged_source_passes() -> None:
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=str)
-def test_mutant_is_noticed(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mutant_is_noticed(mutant: Mutant) -> None:
     path = Path(inspect.getfile(mutant.module))
     source = path.read_text(encoding="utf-8")
     assert source.count(mutant.old) == 1, f"{mutant.old!r} must occur once in {path.name}"
-    mutated = types.ModuleType(mutant.module.__name__)
-    exec(compile(source.replace(mutant.old, mutant.new), str(path), "exec"), vars(mutated))
-    for name, value in vars(mutated).items():
-        if getattr(value, "__module__", None) == mutant.module.__name__:
-            monkeypatch.setattr(mutant.module, name, value)
-    assert _is_noticed(SUITES[mutant.module]), "no test noticed this change"
+    code = compile(source.replace(mutant.old, mutant.new), str(path), "exec")
+    original = dict(vars(mutant.module))
+    try:
+        exec(code, vars(mutant.module))
+        assert _is_noticed(SUITES[mutant.module]), "no test noticed this change"
+    finally:
+        vars(mutant.module).clear()
+        vars(mutant.module).update(original)
