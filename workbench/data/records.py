@@ -25,6 +25,16 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class NewPrompt:
+    """A prompt before it has an id; `group` names the task, `language` is en, zh or empty."""
+
+    messages: tuple[Message, ...]
+    group: str = ""
+    language: str = ""
+    split: Split = "train"
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """What the model is asked: one user message, or a dialogue that ends with one."""
 

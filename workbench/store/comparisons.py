@@ -1,0 +1,145 @@
+"""Comparisons: pairs of answers to one prompt, in the order in which they are shown."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from workbench.data.records import Comparison
+from workbench.errors import UserError
+from workbench.store.database import Database, now
+from workbench.store.undo import UndoJournal
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How far an annotator is: `judged` includes ties and both bad, `skipped` stands apart."""
+
+    total: int
+    pending: int
+    judged: int
+    skipped: int
+
+
+class ComparisonRepository:
+    """The comparisons of an experiment and each annotator's queue of them."""
+
+    def __init__(self, database: Database, undo: UndoJournal) -> None:
+        self._database = database
+        self._undo = undo
+
+    def add_many(self, pairs: Sequence[tuple[int, int, int]], *, is_undoable: bool = False) -> int:
+        """Add pairs of (prompt id, first answer's id, second answer's id).
+
+        A pair that exists already, in either order, is left out. Pairs that follow from the
+        answers are no operation of the undo journal; imported ones are.
+
+        Returns:
+            How many were added.
+        """
+        return sum(1 for _, is_new in self.ensure(pairs, is_undoable=is_undoable) if is_new)
+
+    def ensure(
+        self, pairs: Sequence[tuple[int, int, int]], *, is_undoable: bool = False
+    ) -> list[tuple[Comparison, bool]]:
+        """As `add_many`, but gives each pair's stored comparison and whether it is new."""
+        with self._database.write() as connection:
+            found = [_find_or_add(connection, *pair) for pair in pairs]
+            if is_undoable:
+                with self._undo.operation(f"added {len(found)} pairs") as operation:
+                    operation.added("comparisons", [c.id for c, is_new in found if is_new])
+        return found
+
+    def get(self, comparison_id: int) -> Comparison:
+        """One comparison.
+
+        Raises:
+            UserError: There never was such a comparison.
+        """
+        row = self._database.row("SELECT * FROM comparisons WHERE id = ?", (comparison_id,))
+        if row is None:
+            raise UserError(f"There is no comparison {comparison_id} in this experiment.")
+        return to_comparison(row)
+
+    def next_pending(self, annotator: str, after_id: int = 0) -> Comparison | None:
+        """The first comparison behind `after_id` that this annotator has not judged.
+
+        One step in an index, whatever the number of judged comparisons before it.
+        """
+        row = self._database.row(
+            "SELECT * FROM comparisons WHERE id = (SELECT min(comparison_id)"
+            f" FROM {self._queue_of(annotator)} AND comparison_id > ?)",
+            (annotator, after_id),
+        )
+        return to_comparison(row) if row else None
+
+    def pending_ids(self, annotator: str) -> list[int]:
+        """All comparisons that this annotator has not judged, in order."""
+        rows = self._database.rows(
+            f"SELECT comparison_id FROM {self._queue_of(annotator)} ORDER BY comparison_id",
+            (annotator,),
+        )
+        return [row["comparison_id"] for row in rows]
+
+    def counts(self, annotator: str | None) -> Counts:
+        """How far this annotator is; with None, how far all of them are together."""
+        who, names = ("j.annotator = ?", (annotator,)) if annotator is not None else ("1", ())
+        row = self._database.row(
+            "SELECT (SELECT count(*) FROM comparisons AS c JOIN prompts AS p ON p.id = c.prompt_id"
+            "  WHERE c.is_deleted = 0 AND p.is_deleted = 0) AS total,"
+            " count(*) AS judged, coalesce(sum(verdict = 'skip'), 0) AS skipped FROM"
+            # With max(), SQLite takes the other columns from the row that holds the maximum.
+            " (SELECT max(j.id), j.verdict AS verdict FROM judgements AS j"
+            f" JOIN comparisons AS c ON c.id = j.comparison_id AND j.is_undone = 0 AND {who}"
+            " JOIN prompts AS p ON p.id = c.prompt_id"
+            " WHERE c.is_deleted = 0 AND p.is_deleted = 0 GROUP BY j.comparison_id)",
+            names,
+        )
+        total, judged, skipped = tuple(row) if row else (0, 0, 0)
+        return Counts(total, total - judged, judged - skipped, skipped)
+
+    def _queue_of(self, annotator: str) -> str:
+        """The FROM and WHERE that give an annotator's pending comparisons; binds the name.
+
+        An annotator's queue is made when it is first asked for. Read-only, where it cannot be
+        made, the same is worked out from the judgements.
+        """
+        known = "SELECT id FROM annotators WHERE name = ?"
+        if self._database.value(known, (annotator,)) is None:
+            if self._database.is_read_only:
+                return (
+                    "(SELECT c.id AS comparison_id, c.id AS id FROM comparisons AS c"
+                    " JOIN prompts AS p ON p.id = c.prompt_id"
+                    " WHERE c.is_deleted = 0 AND p.is_deleted = 0) AS c WHERE NOT EXISTS"
+                    " (SELECT 1 FROM judgements AS j WHERE j.comparison_id = c.id"
+                    " AND j.annotator = ? AND j.is_undone = 0)"
+                )
+            with self._database.write() as connection:
+                connection.execute(
+                    "INSERT OR IGNORE INTO annotators (name) VALUES (?)", (annotator,)
+                )
+        return f"queue WHERE annotator_id = ({known})"
+
+
+def to_comparison(row: sqlite3.Row) -> Comparison:
+    """The record of a row of `comparisons`."""
+    return Comparison(row["id"], row["prompt_id"], row["first_id"], row["second_id"])
+
+
+def _find_or_add(
+    connection: sqlite3.Connection, prompt_id: int, first_id: int, second_id: int
+) -> tuple[Comparison, bool]:
+    cursor = connection.execute(
+        "INSERT INTO comparisons (prompt_id, first_id, second_id, created_at)"
+        " VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (prompt_id, first_id, second_id, now()),
+    )
+    if cursor.rowcount:
+        return Comparison(int(cursor.lastrowid or 0), prompt_id, first_id, second_id), True
+    row = connection.execute(
+        "SELECT * FROM comparisons WHERE min(first_id, second_id) = ?"
+        " AND max(first_id, second_id) = ? AND is_deleted = 0",
+        (min(first_id, second_id), max(first_id, second_id)),
+    ).fetchone()
+    return to_comparison(row), False

@@ -1,0 +1,208 @@
+"""Runs: training and evaluation with their settings, figures and sample answers."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Mapping, Sequence
+
+from workbench.data.records import Run, RunKind, RunStatus
+from workbench.errors import UserError
+from workbench.events import Evaluated, Event, Sample, Step, Warned
+from workbench.store.database import Database, now
+
+_ENDED = ("done", "stopped", "failed", "interrupted")
+
+
+class RunRepository:
+    """The runs of an experiment. They are written by jobs and are not part of undo."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(
+        self,
+        kind: RunKind,
+        name: str,
+        settings: Mapping[str, object],
+        inputs: Mapping[str, object],
+    ) -> int:
+        """A new run with status queued; its id.
+
+        Args:
+            kind: What it does.
+            name: How lists show it.
+            settings: All hyperparameters, as JSON values.
+            inputs: What it was made from: model digest, reward run, counts and digests of data.
+        """
+        with self._database.write() as connection:
+            cursor = connection.execute(
+                "INSERT INTO runs (kind, name, status, settings, inputs, created_at)"
+                " VALUES (?, ?, 'queued', ?, ?, ?)",
+                (kind, name, _json(settings), _json(inputs), now()),
+            )
+        return int(cursor.lastrowid or 0)
+
+    def set_status(self, run_id: int, status: RunStatus) -> None:
+        """Note what the run is doing; a resumed run has no end any more."""
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE runs SET status = ?, finished_at = ? WHERE id = ?",
+                (status, now() if status in _ENDED else None, run_id),
+            )
+
+    def finish(
+        self,
+        run_id: int,
+        status: RunStatus,
+        results: Mapping[str, object] | None = None,
+        error: str = "",
+    ) -> None:
+        """Note how the run ended; results are added to those that are there."""
+        with self._database.write() as connection:
+            old = connection.execute("SELECT results FROM runs WHERE id = ?", (run_id,)).fetchone()
+            merged = {**json.loads(old["results"]), **(results or {})} if old else {}
+            connection.execute(
+                "UPDATE runs SET status = ?, results = ?, error = ?, finished_at = ? WHERE id = ?",
+                (status, _json(merged), error, now(), run_id),
+            )
+
+    def get(self, run_id: int) -> Run:
+        """One run.
+
+        Raises:
+            UserError: There is no such run.
+        """
+        row = self._database.row("SELECT * FROM runs WHERE id = ?", (run_id,))
+        if row is None:
+            raise UserError(f"There is no run {run_id} in this experiment.")
+        return _to_run(row)
+
+    def append_events(self, run_id: int, events: Sequence[Event]) -> None:
+        """Store the figures, sample answers and warnings among these events in one transaction."""
+        with self._database.write() as connection:
+            for event in events:
+                _append(connection, run_id, event)
+
+    def rewind(self, run_id: int, step: int) -> None:
+        """Forget figures and samples after `step`: a run goes on from a checkpoint before them."""
+        with self._database.write() as connection:
+            for table in ("metrics", "samples"):
+                connection.execute(
+                    f"DELETE FROM {table} WHERE run_id = ? AND step > ?", (run_id, step)
+                )
+
+    def metrics(self, run_id: int) -> dict[str, list[tuple[int, float]]]:
+        """All figures of a run: name to (step, value) in order of steps; NaN where it was NaN."""
+        found: dict[str, list[tuple[int, float]]] = {}
+        for row in self._database.rows(
+            "SELECT name, step, value FROM metrics WHERE run_id = ? ORDER BY name, step", (run_id,)
+        ):
+            found.setdefault(row["name"], []).append((row["step"], _number(row["value"])))
+        return found
+
+    def samples(self, run_id: int, step: int | None = None) -> list[Sample]:
+        """Sample answers of a run, or of one of its steps, oldest first."""
+        rows = self._database.rows(
+            "SELECT * FROM samples WHERE run_id = ?1 AND (?2 IS NULL OR step = ?2)"
+            " ORDER BY step, id",
+            (run_id, step),
+        )
+        return [
+            Sample(
+                step=row["step"],
+                prompt_id=row["prompt_id"],
+                text=row["text"],
+                reward=_number(row["reward"]),
+                kl=_number(row["kl"]),
+                n_tokens=row["n_tokens"],
+                is_finished=bool(row["is_finished"]),
+            )
+            for row in rows
+        ]
+
+    def warnings(self, run_id: int) -> list[Warned]:
+        """What the run warned of, oldest first."""
+        rows = self._database.rows(
+            "SELECT message, hint FROM run_warnings WHERE run_id = ? ORDER BY id", (run_id,)
+        )
+        return [Warned(row["message"], row["hint"]) for row in rows]
+
+    def mark_interrupted(self) -> int:
+        """Mark runs that were under way when the program died; how many there were."""
+        with self._database.write() as connection:
+            return connection.execute(
+                "UPDATE runs SET status = 'interrupted', finished_at = ?"
+                " WHERE status IN ('queued', 'running', 'paused')",
+                (now(),),
+            ).rowcount
+
+    def list(self, kind: RunKind | None = None) -> list[Run]:
+        """Runs, oldest first."""
+        rows = self._database.rows(
+            "SELECT * FROM runs WHERE ?1 IS NULL OR kind = ?1 ORDER BY id", (kind,)
+        )
+        return [_to_run(row) for row in rows]
+
+
+def _append(connection: sqlite3.Connection, run_id: int, event: Event) -> None:
+    if isinstance(event, Step | Evaluated):
+        connection.executemany(
+            "INSERT OR REPLACE INTO metrics (run_id, name, step, value) VALUES (?, ?, ?, ?)",
+            [(run_id, name, event.step, float(value)) for name, value in event.metrics.items()],
+        )
+    elif isinstance(event, Sample):
+        connection.execute(
+            "INSERT INTO samples (run_id, step, prompt_id, text, reward, kl, n_tokens, is_finished)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                run_id,
+                event.step,
+                event.prompt_id,
+                event.text,
+                event.reward,
+                event.kl,
+                event.n_tokens,
+                event.is_finished,
+            ),
+        )
+    elif isinstance(event, Warned):
+        connection.execute(
+            "INSERT INTO run_warnings (run_id, message, hint, created_at) VALUES (?, ?, ?, ?)",
+            (run_id, event.message, event.hint, now()),
+        )
+
+
+def _to_run(row: sqlite3.Row) -> Run:
+    return Run(
+        id=row["id"],
+        kind=row["kind"],
+        name=row["name"],
+        status=row["status"],
+        settings=json.loads(row["settings"]),
+        inputs=json.loads(row["inputs"]),
+        results=json.loads(row["results"]),
+        error=row["error"],
+        created_at=row["created_at"],
+        finished_at=row["finished_at"],
+    )
+
+
+def _json(value: Mapping[str, object]) -> str:
+    return json.dumps(_finite(dict(value)), ensure_ascii=False, default=str)
+
+
+def _finite(value: object) -> object:
+    """NaN and infinities as null: they are not JSON, and SQLite's check refuses them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return value
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
