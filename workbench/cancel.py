@@ -60,6 +60,11 @@ class CancelToken:
         if self._cancelled.is_set():
             raise Cancelled
 
+    def raise_if_stopping(self) -> None:
+        """Raise `Cancelled` on a stop as well: for work that is drawn again on going on."""
+        if self._stop.is_set():
+            raise Cancelled
+
     def wait_while_paused(self) -> None:
         """Block until resumed, stopped or cancelled."""
         self._running.wait()

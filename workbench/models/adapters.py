@@ -1,0 +1,254 @@
+"""LoRA adapters by name on one base: policy, reward; none at all is the reference.
+
+PEFT's own switches flip `requires_grad` of other adapters (peft #2759, #3447, #3580), so here
+an adapter is switched for computing only, and training takes its parameters as an explicit list.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftConfig, PeftModel, TaskType, inject_adapter_in_model
+from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from workbench.config.lora import LoraSettings
+from workbench.errors import UserError
+from workbench.models.heads import ScalarHead
+from workbench.models.loading import LoadedModel
+
+_WEIGHTS = "adapter_model.safetensors"
+_HEAD_KEY = "base_model.model.score.weight"
+
+
+def add(base: LoadedModel, name: str, settings: LoraSettings, seed: int) -> list[nn.Parameter]:
+    """Put a fresh LoRA adapter on the base and return its parameters, trainable, in float32.
+
+    B starts at 0, so the new adapter changes nothing (Hu et al. 2021, section 4.1).
+
+    Raises:
+        UserError: The model has no layers with the names asked for.
+    """
+    remove(base, name)
+    config = LoraConfig(
+        r=settings.r,
+        lora_alpha=settings.alpha,
+        lora_dropout=0.0,
+        target_modules=_targets(base, settings.target_modules),
+        fan_in_fan_out=_is_conv1d(base),
+        task_type=TaskType.CAUSAL_LM,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.random.manual_seed(seed)
+        try:
+            inject_adapter_in_model(config, base.model, adapter_name=name)
+        except ValueError as error:
+            raise UserError(
+                f"The LoRA modules {settings.target_modules!r} do not fit {base.info.name}.",
+                "Use all-linear, or names of its linear layers.",
+            ) from error
+    base.model.eval()
+    parameters = [p for _, p in _named(base, name)]
+    for parameter in parameters:
+        parameter.data = parameter.data.float()
+        parameter.requires_grad_(True)
+    _switch(base, [[]] * len(list(_layers(base))))
+    return parameters
+
+
+def remove(base: LoadedModel, name: str) -> None:
+    """Take an adapter off the base, if it is there."""
+    for layer in _layers(base):
+        if name in layer._all_available_adapter_names():
+            layer.delete_adapter(name)
+
+
+@contextmanager
+def active(base: LoadedModel, name: str | None) -> Iterator[None]:
+    """Compute with one adapter, or with none: the reference. Outside of it none is active."""
+    before = [list(layer.active_adapters) for layer in _layers(base)]
+    _switch(base, [[name] if name else []] * len(before))
+    try:
+        yield
+    finally:
+        _switch(base, before)
+
+
+def _switch(base: LoadedModel, adapters: Sequence[list[str]]) -> None:
+    """Choose adapters layer by layer; which parameters are trainable stays as it was."""
+    flags = [(p, p.requires_grad) for p in base.model.parameters()]
+    for layer, names in zip(_layers(base), adapters, strict=True):
+        layer.set_adapter(names, inference_mode=True)
+    for parameter, is_trainable in flags:
+        parameter.requires_grad_(is_trainable)
+
+
+def freeze(base: LoadedModel, name: str) -> None:
+    """Make sure that no step can move this adapter."""
+    for _, parameter in _named(base, name):
+        parameter.requires_grad_(False)
+
+
+def state(base: LoadedModel, name: str) -> dict[str, Tensor]:
+    """The adapter's weights under the names that PEFT uses on disk, as copies on the CPU."""
+    return {
+        _disk_key(key, name): p.detach().cpu().clone().contiguous() for key, p in _named(base, name)
+    }
+
+
+def load_state(base: LoadedModel, name: str, weights: dict[str, Tensor]) -> None:
+    """Fill an adapter that `add` made with weights as `state` gives them.
+
+    Raises:
+        UserError: Names or shapes do not fit this model.
+    """
+    own = {_disk_key(key, name): p for key, p in _named(base, name)}
+    if own.keys() != weights.keys() or any(own[k].shape != weights[k].shape for k in own):
+        raise UserError(
+            f"This adapter was not made for {base.info.name}.",
+            "Load the model that the adapter was trained on.",
+        )
+    with torch.no_grad():
+        for key, parameter in own.items():
+            parameter.copy_(weights[key])
+
+
+def save(
+    base: LoadedModel,
+    name: str,
+    settings: LoraSettings,
+    folder: Path,
+    *,
+    score_head: ScalarHead | None = None,
+) -> None:
+    """Write the adapter into `folder` as `PeftModel.from_pretrained` reads it.
+
+    With a `score_head` it becomes a SEQ_CLS folder: a reward model whose head lies beside the
+    LoRA weights. The base is named by its portable id, never by a path of this disk.
+    """
+    weights = state(base, name)
+    if score_head is not None:
+        weights[_HEAD_KEY] = score_head.linear.weight.detach().cpu().clone().contiguous()
+    config = LoraConfig(
+        r=settings.r,
+        lora_alpha=settings.alpha,
+        lora_dropout=0.0,
+        target_modules=_module_names(base, name),
+        fan_in_fan_out=_is_conv1d(base),
+        task_type=TaskType.SEQ_CLS if score_head is not None else TaskType.CAUSAL_LM,
+        modules_to_save=["classifier", "score"] if score_head is not None else None,
+        base_model_name_or_path=base.info.hub_id or base.info.name,
+        inference_mode=True,
+    )
+    config.save_pretrained(str(folder))
+    save_file(weights, str(folder / _WEIGHTS), metadata={"format": "pt"})
+
+
+def load(
+    base: LoadedModel, name: str, folder: Path, *, with_head: bool = False
+) -> ScalarHead | None:
+    """Put an adapter from a PEFT folder on the base, frozen; with its score head when asked.
+
+    Raises:
+        UserError: The folder is not a LoRA adapter for this model, or has no head.
+    """
+    settings = lora_settings(folder)
+    add(base, name, settings, seed=0)
+    weights = load_file(str(folder / _WEIGHTS))
+    head_weight = weights.pop(_HEAD_KEY, None)
+    load_state(base, name, weights)
+    freeze(base, name)
+    if not with_head:
+        return None
+    if head_weight is None:
+        raise UserError(
+            f"{folder.name} has no reward head.", "Choose a folder saved by reward-model training."
+        )
+    head = ScalarHead(base.hidden_size, bias=False).to(base.device)
+    with torch.no_grad():
+        head.linear.weight.copy_(head_weight)
+    return head.requires_grad_(False)
+
+
+def lora_settings(folder: Path) -> LoraSettings:
+    """Read the LoRA settings of a PEFT folder.
+
+    Raises:
+        UserError: There is no LoRA adapter in it.
+    """
+    try:
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        modules = config["target_modules"]
+        return LoraSettings(
+            r=config["r"],
+            alpha=config["lora_alpha"],
+            target_modules=modules if isinstance(modules, str) else ",".join(sorted(modules)),
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{folder} holds no LoRA adapter.", "Choose a folder with adapter_config.json."
+        ) from error
+
+
+def merge(base: LoadedModel, folder: Path, target: Path) -> None:
+    """Write base plus adapter as one model, in the base's dtype; the base in memory is untouched.
+
+    The sum is taken in float32 into a scratch copy: repeated merging in place in bfloat16 drifts
+    (trl #6688).
+    """
+    model = type(base.model).from_pretrained(base.info.path, dtype=torch.float32)
+    merged: Any = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+    merged.to(base.dtype).save_pretrained(str(target))
+    base.tokenizer.save_pretrained(str(target))
+
+
+def read_config(folder: Path) -> PeftConfig:
+    """PEFT's own view of the folder, to check an export with."""
+    return PeftConfig.from_pretrained(str(folder))
+
+
+def _layers(base: LoadedModel) -> Iterator[Any]:
+    for module in base.model.modules():
+        if isinstance(module, BaseTunerLayer):
+            yield module
+
+
+def _named(base: LoadedModel, name: str) -> list[tuple[str, nn.Parameter]]:
+    return [
+        (key, parameter)
+        for key, parameter in base.model.named_parameters()
+        if f".lora_A.{name}." in key or f".lora_B.{name}." in key
+    ]
+
+
+def _disk_key(key: str, name: str) -> str:
+    return "base_model.model." + key.replace(f".{name}.weight", ".weight")
+
+
+def _module_names(base: LoadedModel, name: str) -> list[str]:
+    return sorted({key.split(".lora_")[0].rsplit(".", 1)[-1] for key, _ in _named(base, name)})
+
+
+def _targets(base: LoadedModel, modules: str) -> list[str]:
+    """Names of the linear layers to adapt; all-linear leaves out the output head."""
+    if modules != "all-linear":
+        return [name.strip() for name in modules.split(",") if name.strip()]
+    head = base.model.get_output_embeddings()
+    names = set()
+    for key, module in base.model.named_modules():
+        plain = module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
+        is_linear = isinstance(plain, nn.Linear) or type(plain).__name__ == "Conv1D"
+        if is_linear and plain is not head and ".lora_" not in key:
+            names.add(key.removesuffix(".base_layer").rsplit(".", 1)[-1])
+    return sorted(names)
+
+
+def _is_conv1d(base: LoadedModel) -> bool:
+    """GPT-2 keeps its linear layers transposed, in a class of its own."""
+    return any(type(module).__name__ == "Conv1D" for module in base.model.modules())

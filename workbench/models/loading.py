@@ -1,0 +1,322 @@
+"""A base model in memory: one set of weights that every adapter and head shares.
+
+B batch, P prompt tokens, R response tokens, H hidden size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as hf_logging
+
+from workbench.cancel import CancelToken
+from workbench.data.chat_template import encode_prompt
+from workbench.data.records import Message
+from workbench.errors import EnvironmentProblem, UserError
+from workbench.models.catalog import ModelInfo
+from workbench.objectives.logprobs import entropy, linear_logps, token_logps
+from workbench.objectives.masking import position_ids
+
+log = logging.getLogger(__name__)
+
+OnProgress = Callable[[int, int, str], None]
+Check = Callable[[], None]
+
+
+class LoadedModel:
+    """A causal language model with its tokenizer, ready for adapters.
+
+    Attributes:
+        model: The transformers model; its own weights never change.
+        tokenizer: Its tokenizer.
+        info: What the catalogue knows of it.
+        device: Where it computes.
+        pad_id: A token that is no stop token, used for padding only.
+        stop_ids: The tokens that end an answer; generator, masks and rewards use this one set.
+        stop_id: The stop token that is appended to texts.
+        context_length: Longest prompt plus answer, in tokens.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, info: ModelInfo) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.info = info
+        self.device = next(model.parameters()).device
+        self.dtype = next(model.parameters()).dtype
+        self.stop_ids = _stop_ids(model, tokenizer)
+        self.stop_id = (
+            tokenizer.eos_token_id
+            if tokenizer.eos_token_id in self.stop_ids
+            else min(self.stop_ids)
+        )
+        self.pad_id = _pad_id(model, tokenizer, self.stop_ids)
+        model.config.pad_token_id = self.pad_id
+        self.context_length = info.context_length
+        self.hidden_size: int = model.get_output_embeddings().weight.shape[1]
+        parameters = inspect.signature(model.forward).parameters
+        self._takes_positions = "position_ids" in parameters
+        self._check: Check | None = None
+        for layer in _decoder_layers(model):
+            layer.register_forward_pre_hook(self._check_cancelled)
+        self._has_plain_head = self._probe_head()
+
+    @contextmanager
+    def checking(self, check: Check) -> Iterator[None]:
+        """While open, every layer's forward calls `check`, which may raise `Cancelled`.
+
+        A flag read once per step takes seconds to be noticed; read per layer, milliseconds.
+        """
+        before, self._check = self._check, check
+        try:
+            yield
+        finally:
+            self._check = before
+
+    def _check_cancelled(self, *_: object) -> None:
+        if self._check is not None:
+            self._check()
+
+    def encode_prompt(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids of a prompt, up to where the answer starts."""
+        return encode_prompt(self.tokenizer, messages)
+
+    def forward_kwargs(self, attention_mask: Tensor) -> dict[str, Tensor]:
+        """Attention mask and, where the architecture takes them, positions that ignore padding."""
+        kwargs = {"attention_mask": attention_mask.long()}
+        if self._takes_positions:
+            kwargs["position_ids"] = position_ids(attention_mask)
+        return kwargs
+
+    def states(self, ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Last hidden states, the input of the output head: (B, T) ids -> (B, T, H)."""
+        trunk = self.model.base_model
+        output = trunk(input_ids=ids, use_cache=False, **self.forward_kwargs(attention_mask))
+        states: Tensor = output.last_hidden_state
+        return states
+
+    def response_states(
+        self, prompt_ids: Tensor, prompt_mask: Tensor, response_ids: Tensor, is_response: Tensor
+    ) -> Tensor:
+        """Hidden states from which each response token was predicted.
+
+        Args:
+            prompt_ids: (B, P), left-padded.
+            prompt_mask: (B, P), True on prompt tokens.
+            response_ids: (B, R), right-padded.
+            is_response: (B, R), True up to and including the stop token.
+
+        Returns:
+            (B, R, H): entry t is the state before response token t (the logit shift is done).
+        """
+        ids = torch.cat([prompt_ids, response_ids], dim=1)
+        attention_mask = torch.cat([prompt_mask, is_response], dim=1)
+        start = prompt_ids.shape[1] - 1
+        return self.states(ids, attention_mask)[:, start : start + response_ids.shape[1]]
+
+    def logps(
+        self,
+        states: Tensor,
+        ids: Tensor,
+        is_response: Tensor,
+        temperature: float,
+        *,
+        with_entropy_grad: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Log-probability of each id and entropy of each distribution, 0 on padding.
+
+        Only response tokens go through the output head, which is a third of a small model.
+
+        Args:
+            states: (B, R, H) as `response_states` gives them.
+            ids: (B, R).
+            is_response: (B, R) bool.
+            temperature: The one that the ids were sampled with.
+            with_entropy_grad: Whether the entropies are differentiated too.
+
+        Returns:
+            Two float32 tensors (B, R).
+        """
+        hidden, tokens = states[is_response], ids[is_response]
+        if self._has_plain_head:
+            head = self.model.get_output_embeddings()
+            flat, entropies = linear_logps(
+                hidden,
+                head.weight,
+                tokens,
+                temperature,
+                bias=getattr(head, "bias", None),
+                with_entropy_grad=with_entropy_grad,
+            )
+        else:
+            logits = self._head_logits(hidden)
+            flat, entropies = token_logps(logits, tokens, temperature), entropy(logits, temperature)
+        blank = flat.new_zeros(ids.shape)
+        return (
+            blank.masked_scatter(is_response, flat),
+            blank.masked_scatter(is_response, entropies),
+        )
+
+    def _head_logits(self, states: Tensor) -> Tensor:
+        """Logits with what the architecture does after its head (soft caps, scales)."""
+        logits: Tensor = self.model.get_output_embeddings()(states)
+        config = self.model.config.get_text_config()
+        if scale := getattr(config, "logit_scale", None):
+            logits = logits * scale
+        if divisor := getattr(config, "logits_scaling", None):
+            logits = logits / divisor
+        if cap := getattr(config, "final_logit_softcapping", None):
+            logits = cap * torch.tanh(logits / cap)
+        return logits
+
+    @torch.no_grad()
+    def _probe_head(self) -> bool:
+        """Whether logits are a plain linear map of the states; refuse what has no known map."""
+        ids = torch.tensor([[self.stop_id, self.stop_id]], device=self.device)
+        mask = torch.ones_like(ids, dtype=torch.bool)
+        wanted = self.model(input_ids=ids, use_cache=False, **self.forward_kwargs(mask)).logits
+        states = self.states(ids, mask)
+        plain = self.model.get_output_embeddings()(states)
+        tolerance = 1e-3 if self.dtype == torch.float32 else 5e-2
+        if torch.allclose(plain.float(), wanted.float(), rtol=tolerance, atol=tolerance):
+            return True
+        capped = self._head_logits(states)
+        if torch.allclose(capped.float(), wanted.float(), rtol=tolerance, atol=tolerance):
+            return False
+        raise UserError(
+            f"{self.info.name} changes its logits in a way that cannot be scored here.",
+            "Choose another model.",
+        )
+
+
+def load(
+    info: ModelInfo,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    cancel: CancelToken,
+    on_progress: OnProgress,
+) -> LoadedModel:
+    """Load a model described by the catalogue.
+
+    Args:
+        info: From `catalog.describe` or `catalog.find`.
+        device: auto (a CUDA card when there is one), cpu, cuda, mps.
+        dtype: auto (bfloat16 on a card, float32 on the processor), float32, bfloat16.
+        cancel: Noticed between any two weights.
+        on_progress: Called with (done, total, note).
+
+    Raises:
+        UserError: The folder is broken or holds something that is not loaded here.
+        EnvironmentProblem: There is not enough memory.
+        Cancelled: The token was cancelled.
+    """
+    if info.problems:
+        raise UserError(f"{info.name} cannot be loaded: {info.problems[0]}")
+    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    if dtype == "auto":
+        precision = torch.bfloat16 if chosen == "cuda" else torch.float32
+    else:
+        precision = getattr(torch, dtype)
+    on_progress(0, 0, f"Reading the tokenizer of {info.name}")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(info.path)
+        with _weights_progress(cancel, on_progress):
+            model = AutoModelForCausalLM.from_pretrained(
+                info.path, dtype=precision, use_safetensors=True
+            )
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{info.name} cannot be loaded: {error}", "Check that its folder is complete."
+        ) from error
+    except RuntimeError as error:
+        if "memory" in str(error).lower():
+            raise EnvironmentProblem(
+                f"There is not enough memory for {info.name}.",
+                "Close other programs, or choose a smaller model.",
+            ) from error
+        raise
+    model.requires_grad_(False)
+    # eval() for good: attention dropout is read from `training`, and any dropout makes the
+    # ratio of the first PPO step differ from 1.
+    model.eval()
+    cancel.raise_if_cancelled()
+    return LoadedModel(model.to(chosen), tokenizer, info)
+
+
+@contextmanager
+def _weights_progress(cancel: CancelToken, on_progress: OnProgress) -> Iterator[None]:
+    """Turn transformers' progress bar into ours, and its every tick into a chance to cancel."""
+
+    def hook(_factory: Any, args: Any, kwargs: Any) -> Any:
+        items = args[0] if args else kwargs.get("iterable", ())
+        return _Ticks(items, kwargs.get("total"))
+
+    class _Ticks:
+        def __init__(self, items: Any, total: int | None) -> None:
+            self.items = items
+            self.total = total or (len(items) if hasattr(items, "__len__") else 0)
+
+        def __iter__(self) -> Iterator[Any]:
+            for done, item in enumerate(self.items):
+                cancel.raise_if_cancelled()
+                on_progress(done, self.total, "Loading weights")
+                yield item
+
+        def __enter__(self) -> _Ticks:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.close()
+
+        def update(self, _n: int = 1) -> None:
+            cancel.raise_if_cancelled()
+
+        def close(self) -> None:
+            on_progress(self.total, self.total, "Loading weights")
+
+    previous = hf_logging.set_tqdm_hook(hook)
+    try:
+        yield
+    finally:
+        hf_logging.set_tqdm_hook(previous)
+
+
+def _decoder_layers(model: Any) -> Sequence[nn.Module]:
+    """The stack of blocks: the longest ModuleList, whatever the architecture calls it."""
+    stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList)]
+    return max(stacks, key=len, default=nn.ModuleList())
+
+
+def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Stop tokens of the model's generation settings and of its tokenizer."""
+    ids: set[int] = set()
+    for eos in (
+        getattr(model.generation_config, "eos_token_id", None),
+        model.config.get_text_config().eos_token_id,
+        tokenizer.eos_token_id,
+    ):
+        ids |= set(eos) if isinstance(eos, list | tuple) else {eos} if eos is not None else set()
+    if not ids:
+        raise UserError(
+            "This model has no token that ends an answer.",
+            "Choose a model whose tokenizer has an eos token.",
+        )
+    return frozenset(ids)
+
+
+def _pad_id(model: Any, tokenizer: Any, stop_ids: frozenset[int]) -> int:
+    """A padding id that is no stop token.
+
+    Masks are explicit everywhere here, so the id itself only matters to readers of an exported
+    reward model, which pool at the last token that is not padding.
+    """
+    candidates = [model.config.get_text_config().pad_token_id, tokenizer.pad_token_id]
+    candidates += [tokenizer.unk_token_id, tokenizer.bos_token_id, 0]
+    return next(int(c) for c in candidates if c is not None and c not in stop_ids)

@@ -1,0 +1,20 @@
+"""What a reward is to everything that uses one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from workbench.data.records import Message
+
+
+class RewardFunction(Protocol):
+    """Scores answers to prompts; higher is better."""
+
+    name: str
+
+    def score(
+        self, prompts: Sequence[Sequence[Message]], answers: Sequence[Sequence[int]]
+    ) -> list[float]:
+        """One score per answer, given as token ids of the policy (stop token included or not)."""
+        ...
