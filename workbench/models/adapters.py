@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftConfig, PeftModel, TaskType, inject_adapter_in_model
+from peft import LoraConfig, PeftModel, TaskType, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -206,11 +206,6 @@ def merge(base: LoadedModel, folder: Path, target: Path) -> None:
     merged: Any = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
     merged.to(base.dtype).save_pretrained(str(target))
     base.tokenizer.save_pretrained(str(target))
-
-
-def read_config(folder: Path) -> PeftConfig:
-    """PEFT's own view of the folder, to check an export with."""
-    return PeftConfig.from_pretrained(str(folder))
 
 
 def _layers(base: LoadedModel) -> Iterator[Any]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -46,6 +47,16 @@ def pad_prompts(model: LoadedModel, prompts: Sequence[Sequence[int]]) -> tuple[T
     ids = [[model.pad_id] * (width - len(p)) + list(p) for p in prompts]
     mask = [[False] * (width - len(p)) + [True] * len(p) for p in prompts]
     return torch.tensor(ids, device=model.device), torch.tensor(mask, device=model.device)
+
+
+def seeds(*key: int, n: int) -> list[int]:
+    """`n` independent seeds below 2^63 that depend on nothing but `key` (O'Neill's SeedSequence).
+
+    Everything random is drawn from such keys (seed, what for, which), so a resumed run needs no
+    saved generator to be bit-equal to one that was never stopped.
+    """
+    state = np.random.SeedSequence(key).generate_state(n, np.uint64)
+    return [int(word >> np.uint64(1)) for word in state]
 
 
 def uniforms(seeds: Sequence[int], n_tokens: int) -> Tensor:

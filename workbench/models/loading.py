@@ -228,7 +228,7 @@ def load(
     try:
         tokenizer = AutoTokenizer.from_pretrained(info.path)
         with _weights_progress(cancel, on_progress):
-            model = AutoModelForCausalLM.from_pretrained(
+            model: Any = AutoModelForCausalLM.from_pretrained(
                 info.path, dtype=precision, use_safetensors=True
             )
     except (OSError, ValueError, KeyError) as error:
@@ -290,8 +290,8 @@ def _weights_progress(cancel: CancelToken, on_progress: OnProgress) -> Iterator[
 
 def _decoder_layers(model: Any) -> Sequence[nn.Module]:
     """The stack of blocks: the longest ModuleList, whatever the architecture calls it."""
-    stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList)]
-    return max(stacks, key=len, default=nn.ModuleList())
+    stacks = [list(m) for m in model.modules() if isinstance(m, nn.ModuleList)]
+    return max(stacks, key=len, default=[])
 
 
 def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:

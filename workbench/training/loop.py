@@ -6,20 +6,10 @@ import math
 import threading
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from workbench.errors import UserError
-
-
-def seeds(*key: int, n: int) -> list[int]:
-    """`n` independent seeds below 2^63 that depend on nothing but `key` (O'Neill's SeedSequence).
-
-    Everything random in a run is drawn from such keys (run seed, what for, update), so a resumed
-    run needs no saved generator to be bit-equal to one that was never stopped.
-    """
-    state = np.random.SeedSequence(key).generate_state(n, np.uint64)
-    return [int(word >> np.uint64(1)) for word in state]
+from workbench.models.decoding import seeds
 
 
 def permutation(n: int, *key: int) -> list[int]:

@@ -35,7 +35,7 @@ from workbench.data.records import Prompt
 from workbench.errors import Cancelled, UserError
 from workbench.events import Event, Progress, Sample, Saved, Step, Warned
 from workbench.models import adapters, checkpoint
-from workbench.models.decoding import Samples, sample
+from workbench.models.decoding import Samples, sample, seeds
 from workbench.models.heads import ScalarHead
 from workbench.models.loading import LoadedModel
 from workbench.objectives.advantages import gae, place_rewards
@@ -44,7 +44,7 @@ from workbench.objectives.masking import masked_mean, masked_whiten
 from workbench.objectives.policy_gradient import explained_variance, ppo_policy_loss, value_loss
 from workbench.objectives.rollout import Rollout
 from workbench.rewards.base import RewardFunction
-from workbench.training.loop import LiveSettings, batch_indices, permutation, require_finite, seeds
+from workbench.training.loop import LiveSettings, batch_indices, permutation, require_finite
 
 log = logging.getLogger(__name__)
 
@@ -401,7 +401,7 @@ def _gradients(
         )
         mean_entropy = masked_mean(entropies, part.is_response) * part.is_response.sum() / n_tokens
         loss = policy_loss + settings.value_coef * v_loss - settings.entropy_coef * mean_entropy
-        loss.backward()
+        torch.autograd.backward(loss)
         log_ratio = float(stats.log_ratio_abs_max)
         totals.first_ratio_error = max(totals.first_ratio_error, log_ratio * totals.is_first)
         for name, value in {

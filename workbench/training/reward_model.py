@@ -50,26 +50,28 @@ def train(
         Cancelled: The token was cancelled; nothing is written.
     """
     reward = RewardModel.fresh(model, settings.lora, settings.seed)
-    train_pairs, heldout_pairs, n_long = _split(reward, preferences, settings)
+    by_prompt, heldout_pairs, n_long = _split(reward, preferences, settings)
     if n_long:
         yield Warned(
             f"{n_long} pairs are longer than {settings.max_length} tokens and were left out.",
             "Raise Longest text if the model's context allows it.",
         )
     optimiser = torch.optim.AdamW(reward.trainable, lr=settings.learning_rate, weight_decay=0.0)
-    steps_per_epoch = -(-len(train_pairs) // settings.batch_size)
+    steps_per_epoch = -(-sum(map(len, by_prompt)) // settings.batch_size)
     total = steps_per_epoch * settings.epochs
 
     step = 0
     with model.checking(cancel.raise_if_cancelled):
         yield Evaluated(step, _evaluate(reward, heldout_pairs))
         for epoch in range(settings.epochs):
-            order = permutation(len(train_pairs), settings.seed, _SHUFFLE, epoch)
-            for start in range(0, len(order), settings.batch_size):
+            # Prompts are shuffled, not pairs: pairs of one prompt share answers, hence forwards.
+            order = permutation(len(by_prompt), settings.seed, _SHUFFLE, epoch)
+            pairs = [pair for i in order for pair in by_prompt[i]]
+            for start in range(0, len(pairs), settings.batch_size):
                 if cancel.should_stop:
                     break
                 began = time.perf_counter()
-                batch = [train_pairs[i] for i in order[start : start + settings.batch_size]]
+                batch = pairs[start : start + settings.batch_size]
                 metrics = _step(reward, batch, optimiser, settings)
                 step += 1
                 yield Step(step, total, metrics, time.perf_counter() - began)
@@ -95,7 +97,7 @@ def _step(
     for start in range(0, len(batch), settings.micro_batch_size):
         chosen, rejected = _scores(reward, batch[start : start + settings.micro_batch_size])
         loss = bradley_terry_loss(chosen, rejected, settings.centering)
-        (loss.sum() / len(batch)).backward()
+        torch.autograd.backward(loss.sum() / len(batch))
         losses += loss.tolist()
         margins += (chosen - rejected).tolist()
     require_finite(losses, "The loss of the reward model")
@@ -141,10 +143,10 @@ def _evaluate(reward: RewardModel, pairs: Sequence[Pair]) -> dict[str, float]:
 
 def _split(
     reward: RewardModel, preferences: Sequence[Preference], settings: RewardModelSettings
-) -> tuple[list[Pair], list[Pair], int]:
-    """Training and held-out pairs, split by prompt, and the number of pairs that are too long.
+) -> tuple[list[list[Pair]], list[Pair], int]:
+    """Training pairs of each prompt, held-out pairs, and the number of pairs that are too long.
 
-    By prompt and not by pair: two pairs about one prompt would otherwise sit on both sides.
+    Split by prompt and not by pair: two pairs about one prompt would otherwise sit on both sides.
     """
     longest = min(settings.max_length, reward.base.context_length)
     by_prompt: dict[int, list[Pair]] = {}
@@ -170,6 +172,6 @@ def _split(
     order = permutation(len(prompt_ids), settings.seed, _SPLIT)
     n_heldout = max(1, round(settings.heldout_share * len(prompt_ids)))
     heldout = {prompt_ids[i] for i in order[:n_heldout]}
-    train_pairs = [p for i in prompt_ids if i not in heldout for p in by_prompt[i]]
+    train_pairs = [by_prompt[i] for i in prompt_ids if i not in heldout]
     heldout_pairs = [p for i in prompt_ids if i in heldout for p in by_prompt[i]]
     return train_pairs, heldout_pairs, n_long
