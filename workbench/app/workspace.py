@@ -5,14 +5,18 @@ from __future__ import annotations
 import getpass
 import logging
 import os
-from collections.abc import Generator
+import platform
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from workbench import __version__
 from workbench.app.logs import start_log
 from workbench.cancel import CancelToken
-from workbench.data.records import Run
+from workbench.config.spec import Settings
+from workbench.data.folders import verify
+from workbench.data.records import Run, RunKind
 from workbench.errors import UserError
 from workbench.events import Progress
 from workbench.jobs.journal import Journal, RunRecorder
@@ -23,6 +27,7 @@ from workbench.store.experiment import Experiment
 if TYPE_CHECKING:
     from workbench.models.catalog import ModelInfo
     from workbench.models.loading import LoadedModel
+    from workbench.training.loop import LiveSettings
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +36,11 @@ Stage = Literal[
 ]
 MIN_PAIRS = 8
 _MODEL = "model"
+_KIND_NAMES: Mapping[RunKind, str] = {
+    "reward": "Reward model",
+    "ppo": "PPO",
+    "evaluation": "Evaluation",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +68,7 @@ class Workspace:
         annotator: Who judges; the name of the user of this machine.
         keeps_core_free: Whether one core is left to the window while models compute. The
             window sets it; all cores at once cost it a factor of 7 to 40.
+        live: Settings of running runs that may change, by run.
     """
 
     def __init__(self, experiment: Experiment) -> None:
@@ -68,6 +79,7 @@ class Workspace:
         self.keeps_core_free = False
         self.runner = JobRunner()
         self.journal = Journal(experiment)
+        self.live: dict[int, LiveSettings] = {}
         self._loaded: LoadedModel | None = None
 
     @classmethod
@@ -128,11 +140,11 @@ class Workspace:
         Raises:
             UserError: No model is chosen, or it is not there any more.
         """
-        from workbench.models import catalog
+        from workbench.app.library import find
 
         if not self.selected_model:
             raise UserError("No model is chosen yet.", "Choose one on the Models page.")
-        return catalog.find(self.selected_model)
+        return find(self.selected_model)
 
     def model(self, cancel: CancelToken) -> Generator[Progress, None, LoadedModel]:
         """The chosen model, loaded when it is not in memory yet: `yield from` it in a job.
@@ -193,7 +205,9 @@ class Workspace:
     def overview(self) -> Overview:
         """Counts and the next step."""
         experiment = self.experiment
-        counts = experiment.comparisons.counts(None)
+        n_comparisons = experiment.comparisons.counts(self.annotator).total
+        n_judged = experiment.judgements.count() - experiment.judgements.count(verdict="skip")
+        n_judged = min(n_judged, n_comparisons)  # two people may have judged one pair
         finished = [r for r in experiment.runs.list() if r.status in ("done", "stopped")]
         n = {
             kind: sum(r.kind == kind for r in finished) for kind in ("reward", "ppo", "evaluation")
@@ -203,8 +217,8 @@ class Workspace:
         done: dict[Stage, bool] = {
             "model": bool(self.selected_model),
             "prompts": n_prompts > 0,
-            "answers": counts.total > 0,
-            "rank": counts.judged >= min(MIN_PAIRS, counts.total),
+            "answers": n_comparisons > 0,
+            "rank": n_judged >= MIN_PAIRS,
             "reward": n["reward"] > 0,
             "ppo": n["ppo"] > 0,
             "evaluate": n["evaluation"] > 0,
@@ -213,8 +227,8 @@ class Workspace:
         return Overview(
             n_prompts=n_prompts,
             n_completions=n_completions,
-            n_comparisons=counts.total,
-            n_judged=counts.judged,
+            n_comparisons=n_comparisons,
+            n_judged=n_judged,
             reward_runs=n["reward"],
             ppo_runs=n["ppo"],
             evaluations=n["evaluation"],
@@ -227,10 +241,52 @@ class Workspace:
         Raises:
             UserError: There is none.
         """
-        found = next((r for r in self.experiment.runs.list() if r.id == run_id), None)
-        if found is None:
-            raise UserError(f"There is no run {run_id}.", "Choose one that the Runs page lists.")
-        return found
+        return self.experiment.runs.get(run_id)
+
+    def new_run(
+        self, kind: RunKind, settings: Settings | Mapping[str, object], inputs: Mapping[str, object]
+    ) -> int:
+        """A new run with the next free name of its kind; its number."""
+        self.check_writable()
+        values = settings.model_dump() if isinstance(settings, Settings) else settings
+        name = f"{_KIND_NAMES[kind]} {len(self.experiment.runs.list(kind)) + 1}"
+        made_with = {"version": __version__, "platform": platform.platform()}
+        return self.experiment.runs.create(kind, name, values, {**inputs, **made_with})
+
+    def run_folder(self, run_id: int) -> Path:
+        """Where a run writes: its adapter and its checkpoints, or its reward model."""
+        kind = self.run(run_id).kind
+        return (
+            self.path / ("reward_models" if kind == "reward" else "adapters") / f"run-{run_id:04}"
+        )
+
+    def artifact_folder(self, run_id: int, kind: str) -> Path:
+        """The last folder of a kind that a run wrote.
+
+        Raises:
+            UserError: It wrote none, or the folder is gone.
+        """
+        written = [a for a in self.experiment.artifacts.for_run(run_id) if a.kind == kind]
+        name = self.run(run_id).name
+        if not written:
+            raise UserError(
+                f"{name} has not written a {kind.replace('_', ' ')} yet.",
+                "Let it finish, or choose another run.",
+            )
+        folder = self.path / written[-1].path
+        if not folder.is_dir():
+            raise UserError(f"What {name} wrote is gone: {folder}.", "Train it again.")
+        return folder
+
+
+def require_whole(folder: Path) -> None:
+    """Check a folder that a run wrote against its manifest; hashing takes its time.
+
+    Raises:
+        UserError: It has changed since it was written.
+    """
+    if problems := verify(folder):
+        raise UserError(f"{folder.name} is damaged: {problems[0]}", "Train it again.")
 
 
 def prepare_torch(keeps_core_free: bool) -> None:

@@ -212,7 +212,7 @@ def run(job: Job) -> None:
         finished = Finished(_outcome(job.token), result=result)
     except Cancelled:
         finished = Finished("cancelled")
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - the one place where a bug becomes a report
         finished = Finished("failed", report(error))
         # As text: a kept exception keeps its frames, and they keep tensors.
         log.warning("%s failed\n%s", job.title, "".join(traceback.format_exception(error)))

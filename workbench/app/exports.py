@@ -1,0 +1,163 @@
+"""Carrying a trained policy away: a PEFT adapter folder or a merged model, with a card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench import __version__
+from workbench.app.workspace import Workspace, require_whole
+from workbench.cancel import CancelToken
+from workbench.data.folders import MANIFEST, atomic_folder, digest_folder
+from workbench.data.records import Run
+from workbench.events import Event, Progress, Saved
+from workbench.jobs.runner import Job
+
+if TYPE_CHECKING:
+    from workbench.models.catalog import ModelInfo
+
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "vocab.json",
+    "merges.txt",
+)
+
+
+def export_adapter(
+    ws: Workspace, run_id: int, folder: Path | None = None, is_merged: bool = False
+) -> Job:
+    """Write a PPO run's policy so that other programs load it.
+
+    Args:
+        ws: The experiment.
+        run_id: The PPO run.
+        folder: A new folder; None puts it into the experiment's exports.
+        is_merged: Write base and adapter as one model instead of an adapter that names its base.
+
+    Raises:
+        UserError: The run has written no adapter, or the folder exists.
+    """
+    run = ws.run(run_id)
+    source = ws.artifact_folder(run_id, "adapter")
+    kind = "merged" if is_merged else "adapter"
+    target = folder or _free(ws.path / "exports" / f"{kind}-run-{run_id:04}")
+
+    def work(cancel: CancelToken) -> Iterator[Event]:
+        yield Progress(0, 0, "Checking the adapter")
+        require_whole(source)
+        if is_merged:
+            model = yield from ws.model(cancel)
+            info = model.info
+        else:
+            info = ws.model_info()
+        yield Progress(0, 0, f"Writing {target.name}")
+        with atomic_folder(target) as partial:
+            if is_merged:
+                from workbench.models import adapters
+
+                adapters.merge(model, source, partial)
+            else:
+                _copy_adapter(source, info.path, partial)
+            (partial / "README.md").write_text(_card(ws, run, info, is_merged), encoding="utf-8")
+        ws.experiment.artifacts.add(
+            run_id, "export", _relative(target, ws.path), digest_folder(target)
+        )
+        yield Saved(0, "export", str(target))
+        return {"folder": str(target)}
+
+    return ws.submit(f"Export {run.name}", "export", work)
+
+
+def _copy_adapter(source: Path, model: Path, target: Path) -> None:
+    """The adapter's files and, beside them, the tokenizer that it was trained with."""
+    for file in source.iterdir():
+        if file.is_file() and file.name != MANIFEST:
+            shutil.copyfile(file, target / file.name)
+    for name in _TOKENIZER_FILES:
+        if (model / name).is_file() and not (target / name).exists():
+            shutil.copyfile(model / name, target / name)
+
+
+def _free(folder: Path) -> Path:
+    """This folder, or the first of `folder-2`, `folder-3`, ... that is not there."""
+    n, free = 1, folder
+    while free.exists():
+        n += 1
+        free = folder.with_name(f"{folder.name}-{n}")
+    return free
+
+
+def _relative(path: Path, root: Path) -> str:
+    path = path.absolute()
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+
+
+def _card(ws: Workspace, run: Run, info: ModelInfo, is_merged: bool) -> str:
+    """README with lineage: base, run, reward model, labels and their annotators."""
+    base = info.hub_id or info.name
+    reward = ws.run(int(str(run.inputs["reward_run"])))
+    annotators = reward.inputs.get("annotators")
+    who = ", ".join(map(str, annotators)) if isinstance(annotators, list) else "unknown"
+    head = [f"base_model: {base}", "tags:", "- rlhf", "- ppo", "- lora"]
+    if not is_merged:
+        head.insert(1, "library_name: peft")
+    if info.licence:
+        head.insert(1, f"license: {info.licence}")
+    return "\n".join(
+        [
+            "---",
+            *head,
+            "---",
+            f"# {run.name} of {ws.path.name}",
+            "",
+            f"Written by RLHF Workbench {__version__} on {date.today().isoformat()}.",
+            "",
+            _how_to_load(base, is_merged),
+            "",
+            "## Where it comes from",
+            "",
+            f"- Base model: {base} (digest `{info.digest[:16]}`, {info.licence or 'no licence'})",
+            f"- {run.name}: {run.status}, {len(_prompt_ids(run))} prompts",
+            f"- {reward.name}: {reward.inputs.get('n_pairs')} pairs, "
+            f"held-out accuracy {_share(reward.results.get('reward/heldout_accuracy'))}",
+            f"- Labels: judged by {who}, digest `{str(reward.inputs.get('labels_digest'))[:16]}`",
+            "",
+            "## Settings",
+            "",
+            "```json",
+            json.dumps(dict(run.settings), indent=2, ensure_ascii=False),
+            "```",
+            "",
+        ]
+    )
+
+
+def _how_to_load(base: str, is_merged: bool) -> str:
+    if is_merged:
+        return "Base and adapter in one: load it with `AutoModelForCausalLM.from_pretrained`."
+    return (
+        "```python\n"
+        "from peft import PeftModel\n"
+        "from transformers import AutoModelForCausalLM\n\n"
+        f'base = AutoModelForCausalLM.from_pretrained("{base}")\n'
+        'model = PeftModel.from_pretrained(base, "this folder")\n'
+        "```"
+    )
+
+
+def _prompt_ids(run: Run) -> list[object]:
+    ids = run.inputs.get("prompt_ids")
+    return ids if isinstance(ids, list) else []
+
+
+def _share(value: object) -> str:
+    return f"{value:.0%}" if isinstance(value, float) else "unknown"
