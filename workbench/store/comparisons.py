@@ -99,6 +99,16 @@ class ComparisonRepository:
         total, judged, skipped = tuple(row) if row else (0, 0, 0)
         return Counts(total, total - judged, judged - skipped, skipped)
 
+    def by_prompt(self) -> dict[int, set[frozenset[int]]]:
+        """The pairs of answers that each prompt has, by its id."""
+        found: dict[int, set[frozenset[int]]] = {}
+        for row in self._database.rows(
+            "SELECT prompt_id, first_id, second_id FROM comparisons WHERE is_deleted = 0"
+        ):
+            pair = frozenset((row["first_id"], row["second_id"]))
+            found.setdefault(row["prompt_id"], set()).add(pair)
+        return found
+
     def _queue_of(self, annotator: str) -> str:
         """The FROM and WHERE that give an annotator's pending comparisons; binds the name.
 
