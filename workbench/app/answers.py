@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from workbench.data.chat_template import decode_answer
 from workbench.data.records import NewCompletion, Prompt
 from workbench.errors import Cancelled, UserError
 from workbench.events import Answer, Event, Progress, Warned
-from workbench.jobs.runner import Job
+from workbench.jobs.runner import Job, Working
 
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel
@@ -64,9 +64,10 @@ def generate(
             "There are no prompts to answer.", "Add or import some on the Prompts page."
         )
     adapter = None if adapter_run is None else ws.run(adapter_run)
+    name = None if adapter is None else adapter.name
     folder = None if adapter is None else ws.artifact_folder(adapter.id, "adapter")
 
-    def work(cancel: CancelToken) -> Iterator[Event]:
+    def work(cancel: CancelToken) -> Working:
         model = yield from ws.model(cancel)
         from workbench.models import adapters
 
@@ -75,20 +76,20 @@ def generate(
                 "At temperature 0 all answers to a prompt are the same.",
                 "Raise the temperature to get pairs that differ.",
             )
-        tasks = yield from _tasks(ws, model, prompts, settings, adapter and adapter.name)
+        tasks = yield from _tasks(ws, model, prompts, settings, name)
         with ExitStack() as stack:
             if adapter is not None and folder is not None:
                 require_whole(folder)
                 adapters.load(model, _ADAPTER, folder)
                 stack.callback(adapters.remove, model, _ADAPTER)
                 stack.enter_context(adapters.active(model, _ADAPTER))
-            n_made = yield from _make(ws, model, tasks, settings, adapter and adapter.name, cancel)
+            n_made = yield from _make(ws, model, tasks, settings, name, cancel)
         n_pairs = labelling.make_comparisons(ws, settings.seed)
         cancel.raise_if_cancelled()
         return {"n_answers": n_made, "n_comparisons": n_pairs}
 
     n = len(prompts) * settings.n_answers
-    who = info.name if adapter is None else adapter.name
+    who = name or info.name
     return ws.submit(f"Generate answers with {who}", "generate", work, total=n, unit="answers")
 
 
@@ -109,7 +110,7 @@ def all_prompts(ws: Workspace, split: str) -> list[Prompt]:
 
 def usable_prompts(
     model: LoadedModel, prompts: Sequence[Prompt], max_new_tokens: int
-) -> Iterator[Event]:
+) -> Generator[Event, None, list[Prompt]]:
     """The prompts that fit the context together with an answer, as the generator's value.
 
     Yields a `Warned` with the number of those that do not, and one when the model has no chat
@@ -152,7 +153,7 @@ def _tasks(
     prompts: Sequence[Prompt],
     settings: SamplingSettings,
     adapter: str | None,
-) -> Iterator[Event]:
+) -> Generator[Event, None, list[_Task]]:
     fitting = yield from usable_prompts(model, prompts, settings.max_new_tokens)
     sampling = _sampling(settings)
     tasks = []
@@ -177,7 +178,7 @@ def _make(
     settings: SamplingSettings,
     adapter: str | None,
     cancel: CancelToken,
-) -> Iterator[Event]:
+) -> Generator[Event, None, int]:
     """Sample the tasks in batches and store each answer as it ends; their number is returned."""
     from workbench.models.decoding import sample
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +13,8 @@ from workbench.app.workspace import Workspace, require_whole
 from workbench.cancel import CancelToken
 from workbench.data.folders import MANIFEST, atomic_folder, digest_folder
 from workbench.data.records import Run
-from workbench.events import Event, Progress, Saved
-from workbench.jobs.runner import Job
+from workbench.events import Progress, Saved
+from workbench.jobs.runner import Job, Working
 
 if TYPE_CHECKING:
     from workbench.models.catalog import ModelInfo
@@ -51,7 +50,7 @@ def export_adapter(
     kind = "merged" if is_merged else "adapter"
     target = folder or _free(ws.path / "exports" / f"{kind}-run-{run_id:04}")
 
-    def work(cancel: CancelToken) -> Iterator[Event]:
+    def work(cancel: CancelToken) -> Working:
         yield Progress(0, 0, "Checking the adapter")
         require_whole(source)
         if is_merged:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +9,13 @@ from workbench.app.settings import UserSettings
 from workbench.app.workspace import Workspace
 from workbench.cancel import CancelToken
 from workbench.errors import UserError
-from workbench.events import Event
-from workbench.jobs.runner import Job
+from workbench.jobs.runner import Job, JobRunner, Working
 from workbench.models import catalog
 
 if TYPE_CHECKING:
     from workbench.models.catalog import Fit, ModelInfo
+
+_BY_SOURCE = ("starter", "tiny")
 
 
 def models(_ws: Workspace | None = None) -> list[ModelInfo]:
@@ -29,6 +29,10 @@ def find(name_or_path: str) -> ModelInfo:
     Raises:
         UserError: There is none; near names are told.
     """
+    if name_or_path in _BY_SOURCE:
+        for info in models():
+            if info.source == name_or_path:
+                return info
     return catalog.find(name_or_path, UserSettings.load().model_folders)
 
 
@@ -60,15 +64,20 @@ def load_model(ws: Workspace) -> Job:
     """Load the chosen model into memory now."""
     info = ws.model_info()
 
-    def work(cancel: CancelToken) -> Iterator[Event]:
+    def work(cancel: CancelToken) -> Working:
         model = yield from ws.model(cancel)
         return {"name": model.info.name, "device": str(model.device)}
 
     return ws.submit(f"Load {info.name}", "load", work)
 
 
-def import_model(ws: Workspace, path: Path) -> Job:
+def import_model(ws: Workspace | None, path: Path, runner: JobRunner | None = None) -> Job:
     """Take a model folder into the list, or convert a GGUF file; then choose it.
+
+    Args:
+        ws: The experiment whose model it becomes; None to take it in without an experiment.
+        path: The folder, or the GGUF file.
+        runner: Who does it when there is no experiment.
 
     Raises:
         UserError: It is neither, or it cannot be loaded.
@@ -76,35 +85,35 @@ def import_model(ws: Workspace, path: Path) -> Job:
     info = catalog.describe(path)
     if info.problems:
         raise UserError(f"{path} cannot be used: {info.problems[0]}")
-    if info.source == "gguf":
-        return import_gguf(ws, path)
 
-    def work(_cancel: CancelToken) -> Iterator[Event]:
-        UserSettings.load().with_model_folder(path.resolve()).save()
-        ws.selected_model = str(path.resolve())
-        yield from ()
-        return {"path": str(path.resolve())}
+    def work(cancel: CancelToken) -> Working:
+        folder = path.resolve()
+        if info.source == "gguf":
+            from workbench.models import gguf
 
-    return ws.submit(f"Import {info.name}", "import", work)
+            folder = yield from gguf.convert(path, cancel)
+        else:
+            UserSettings.load().with_model_folder(folder).save()
+        if ws is not None:
+            ws.selected_model = str(folder)
+        return {"path": str(folder)}
+
+    title = f"Import {info.name}"
+    if ws is not None:
+        return ws.submit(title, "import", work)
+    return (runner or JobRunner()).submit(title, "import", work)
 
 
 def import_gguf(ws: Workspace, path: Path) -> Job:
     """Convert a GGUF file once into a model folder of this machine, and choose it."""
-    from workbench.models import gguf
-
-    def work(cancel: CancelToken) -> Iterator[Event]:
-        folder = yield from gguf.convert(path, cancel)
-        ws.selected_model = str(folder)
-        return {"path": str(folder)}
-
-    return ws.submit(f"Import {path.name}", "import", work)
+    return import_model(ws, path)
 
 
 def fetch_starter(ws: Workspace) -> Job:
     """Get the starter model, convert it and choose it."""
     from workbench.models import starter
 
-    def work(cancel: CancelToken) -> Iterator[Event]:
+    def work(cancel: CancelToken) -> Working:
         folder = yield from starter.fetch(cancel)
         ws.selected_model = catalog.describe(folder).name
         return {"path": str(folder)}
@@ -122,7 +131,7 @@ def fetch_hub(ws: Workspace, repo_id: str) -> Job:
 
     hub.check_name(repo_id)
 
-    def work(cancel: CancelToken) -> Iterator[Event]:
+    def work(cancel: CancelToken) -> Working:
         folder = yield from hub.fetch(repo_id, cancel)
         ws.selected_model = repo_id
         return {"path": str(folder)}

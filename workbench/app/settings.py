@@ -8,7 +8,7 @@ import logging
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import tomlkit
 
@@ -51,7 +51,7 @@ class UserSettings:
             return cls()
         theme = values.get("theme")
         return cls(
-            theme=theme if theme in get_args(Theme) else "system",
+            theme=cast("Theme", theme) if theme in get_args(Theme) else "system",
             recent=_paths(values.get("recent")),
             model_folders=_paths(values.get("model_folders")),
             geometry=_bytes(values.get("geometry")),

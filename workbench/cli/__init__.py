@@ -1,1 +1,53 @@
-"""The command line."""
+"""The command line: the same functions as the window's, as commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from workbench.cli.commands import Outcome, run
+from workbench.cli.parser import parse
+from workbench.cli.show import Show
+from workbench.errors import EnvironmentProblem, UserError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0 when it was done, or stopped and saved; 1 when it failed; 2 when the input is wrong.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    show = Show(is_json="--json" in arguments)
+    try:
+        options = parse(arguments)
+        if options.command is None or getattr(options, "window", False):
+            return _open_window(options.experiment, is_tour=options.command == "tour")
+        outcome = run(options, show)
+    except UserError as error:
+        show.problem(error)
+        return 2
+    except EnvironmentProblem as error:
+        show.problem(error)
+        return 1
+    except KeyboardInterrupt:
+        show.note("Cancelled.")
+        return 1
+    if outcome is Outcome.STUCK:
+        # A worker that is still inside torch aborts the process when the interpreter ends.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
+    return 0 if outcome is Outcome.DONE else 1
+
+
+def _open_window(experiment: str | None, *, is_tour: bool) -> int:
+    from workbench.ui import application
+
+    argv = ["rlhf-workbench"]
+    if experiment:
+        argv.append(experiment)
+    if is_tour:
+        argv.append("--tour")
+    return application.main(argv)

@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 
 from workbench.cancel import CancelToken
 from workbench.errors import Cancelled
@@ -23,6 +23,8 @@ from workbench.jobs.reports import report
 log = logging.getLogger(__name__)
 
 Work = Callable[[CancelToken], Iterator[Event]]
+# The same with a result, which becomes `Finished.result`.
+Working = Generator[Event, None, Mapping[str, object]]
 Sink = Callable[[Event], None]
 
 

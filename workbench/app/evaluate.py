@@ -1,0 +1,180 @@
+"""Before and after: base and trained policy on held-out prompts under the same luck."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from workbench.app.answers import all_prompts, usable_prompts
+from workbench.app.runs import reward_source
+from workbench.app.workspace import Workspace, require_whole
+from workbench.cancel import CancelToken
+from workbench.config.annotator import AnnotatorSettings
+from workbench.config.evaluation import EvaluationSettings
+from workbench.data.records import Prompt, Run
+from workbench.errors import UserError
+from workbench.jobs.runner import Job, Working
+
+_PAIRS = "pairs"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One answer of a compared pair; `kl` in nats per answer, 0 for the base."""
+
+    text: str
+    n_tokens: int
+    is_finished: bool
+    reward: float
+    kl: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Both answers to one prompt; winners are base, trained, tie, or None when nobody judged."""
+
+    prompt: Prompt
+    seed: int
+    base: Side
+    trained: Side
+    reward_winner: str
+    annotator_winner: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A finished evaluation: its rows, and win rates and means with 95 % intervals.
+
+    In a win rate a tie counts one half. Its interval is Wilson's over prompts, each counting
+    once with its mean result; means have intervals that resample whole prompts. Keys come in
+    threes: `win_rate`, `win_rate_low`, `win_rate_high`.
+    """
+
+    run: Run
+    policy: Run
+    rows: tuple[Row, ...]
+    summary: Mapping[str, float]
+
+
+def compare(
+    ws: Workspace,
+    run_id: int,
+    settings: EvaluationSettings,
+    annotator: AnnotatorSettings | None = None,
+) -> Job:
+    """Answer held-out prompts with the base and with a run's policy, and judge the pairs.
+
+    Args:
+        ws: The experiment.
+        run_id: The PPO run.
+        settings: Number of prompts and answers, sampling, seed.
+        annotator: The simulated annotator that judges as well; None for the reward model only.
+
+    Raises:
+        UserError: No held-out prompts, no adapter, or another model is chosen.
+    """
+    policy = ws.run(run_id)
+    folder = ws.artifact_folder(run_id, "adapter")
+    info = ws.model_info()
+    if policy.inputs.get("model_digest") != info.digest:
+        raise UserError(
+            f"{policy.name} was trained on {policy.inputs.get('model')}, not on {info.name}.",
+            f"Choose {policy.inputs.get('model')} on the Models page.",
+        )
+    prompts = all_prompts(ws, "heldout")[: settings.n_prompts or None]
+    if not prompts:
+        raise UserError(
+            "There are no held-out prompts to compare on.",
+            "Put some prompts into the held-out split on the Prompts page.",
+        )
+    scorer = reward_source(ws, int(str(policy.inputs["reward_run"])))
+    reward_folder = ws.artifact_folder(scorer.id, "reward_model")
+    eval_run = ws.new_run(
+        "evaluation",
+        {
+            **settings.model_dump(),
+            "annotator": annotator.model_dump() if annotator is not None else None,
+        },
+        {
+            "model": info.name,
+            "model_digest": info.digest,
+            "policy_run": run_id,
+            "reward_run": scorer.id,
+            "prompt_ids": [p.id for p in prompts],
+        },
+    )
+
+    def work(cancel: CancelToken) -> Working:
+        require_whole(folder)
+        require_whole(reward_folder)
+        model = yield from ws.model(cancel)
+        from workbench.evaluation import arena
+        from workbench.models import adapters
+        from workbench.rewards import neural
+        from workbench.rewards.annotator import SimulatedAnnotator
+
+        fitting = yield from usable_prompts(model, prompts, settings.max_new_tokens)
+        judge = SimulatedAnnotator(annotator) if annotator is not None else None
+        try:
+            reward = neural.RewardModel.load(model, reward_folder)
+            pairs, _ = yield from arena.compare(
+                model, fitting, folder, reward, judge, settings, cancel
+            )
+        finally:
+            adapters.remove(model, arena.ADAPTER)
+            adapters.remove(model, neural.ADAPTER)
+        return {_PAIRS: [pair.to_dict() for pair in pairs]}
+
+    name = ws.run(eval_run).name
+    return ws.submit(f"{name} of {policy.name}", "evaluation", work, run_id=eval_run)
+
+
+def result(ws: Workspace, eval_run_id: int) -> Comparison:
+    """Rows and summary of a finished evaluation.
+
+    Raises:
+        UserError: It is no evaluation, or it has not finished.
+    """
+    run = ws.run(eval_run_id)
+    pairs = run.results.get(_PAIRS)
+    if run.kind != "evaluation" or not isinstance(pairs, list):
+        raise UserError(f"{run.name} has no results.", "Choose an evaluation that is done.")
+    prompts = {pair["prompt_id"]: ws.experiment.prompts.get(pair["prompt_id"]) for pair in pairs}
+    return Comparison(
+        run=run,
+        policy=ws.run(int(str(run.inputs["policy_run"]))),
+        rows=tuple(_row(pair, prompts) for pair in pairs),
+        summary={k: v for k, v in run.results.items() if isinstance(v, int | float)},
+    )
+
+
+def evaluations(ws: Workspace, run_id: int | None = None) -> list[Run]:
+    """Evaluations that finished, the newest first; of one PPO run or of all."""
+    found = [
+        run
+        for run in ws.experiment.runs.list("evaluation")
+        if _PAIRS in run.results and run_id in (None, run.inputs.get("policy_run"))
+    ]
+    return found[::-1]
+
+
+def _row(pair: Mapping[str, Any], prompts: Mapping[int, Prompt]) -> Row:
+    return Row(
+        prompt=prompts[pair["prompt_id"]],
+        seed=pair["seed"],
+        base=_side(pair["base"]),
+        trained=_side(pair["trained"]),
+        reward_winner=pair["reward_winner"],
+        annotator_winner=pair["annotator_winner"],
+    )
+
+
+def _side(answered: Mapping[str, Any]) -> Side:
+    return Side(
+        text=answered["text"],
+        n_tokens=answered["n_tokens"],
+        is_finished=answered["is_finished"],
+        reward=answered["reward"],
+        kl=answered["kl"],
+    )

@@ -1,0 +1,355 @@
+"""What each command does: calls of `workbench.app`, and nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import enum
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from workbench.cli import parser
+from workbench.cli.show import Show
+from workbench.config.tour import defaults_for
+from workbench.errors import Cancelled, EnvironmentProblem, UserError
+from workbench.events import Finished
+
+if TYPE_CHECKING:
+    from workbench.app.workspace import Workspace
+    from workbench.jobs.runner import Job, JobRunner
+
+_CLOSE_S = 5.0
+
+
+class Outcome(enum.Enum):
+    """How a command ended; STUCK: all is written, but the worker does not end."""
+
+    DONE = enum.auto()
+    FAILED = enum.auto()
+    STUCK = enum.auto()
+
+
+def run(options: argparse.Namespace, show: Show) -> Outcome:
+    """Do the command that `parse` read.
+
+    Raises:
+        UserError: The input is wrong.
+        EnvironmentProblem: The machine is in the way.
+    """
+    if options.command in _WITHOUT_EXPERIMENT:
+        return _WITHOUT_EXPERIMENT[options.command](options, show)
+    with _workspace(_folder(options), create=options.command == "tour") as opened:
+        outcome = _COMMANDS[options.command](opened.ws, options, show)
+    return outcome if opened.is_closed else Outcome.STUCK
+
+
+class _Opened:
+    def __init__(self, ws: Workspace) -> None:
+        self.ws = ws
+        self.is_closed = False
+
+
+@contextmanager
+def _workspace(folder: Path, *, create: bool) -> Iterator[_Opened]:
+    from workbench.app.workspace import Workspace
+
+    is_new = create and not (folder / "experiment.db").exists()
+    opened = _Opened(Workspace.open(folder, create=is_new))
+    try:
+        yield opened
+    finally:
+        opened.is_closed = opened.ws.close(_CLOSE_S)
+
+
+def _folder(options: argparse.Namespace) -> Path:
+    return Path(options.experiment or ".")
+
+
+def _follow(job: Job, show: Show) -> Outcome:
+    """Show a job's events to its end. Ctrl+C stops and saves, a second one cancels."""
+    with _interruptible(lambda: job, show):
+        for event in job.follow():
+            show.event(event)
+    return _outcome(job.finished)
+
+
+def _outcome(finished: Finished | None) -> Outcome:
+    is_good = finished is not None and finished.outcome in ("done", "stopped")
+    return Outcome.DONE if is_good else Outcome.FAILED
+
+
+@contextmanager
+def _interruptible(current: Callable[[], Job | None], show: Show) -> Iterator[None]:
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        job = current()
+        if job is None:
+            raise KeyboardInterrupt
+        if job.token.should_stop:
+            job.token.cancel()
+            show.note("Cancelling.")
+        else:
+            job.token.request_stop()
+            show.note("Stopping and saving. Press Ctrl+C again to cancel.")
+
+    names = ("SIGINT", "SIGTERM")
+    before = {n: signal.signal(getattr(signal, n), interrupt) for n in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
+
+
+def _new(options: argparse.Namespace, show: Show) -> Outcome:
+    from workbench.app.workspace import Workspace
+
+    folder = Path(options.directory)
+    ws = Workspace.open(folder, create=True)
+    ws.close(_CLOSE_S)
+    show.result({"experiment": str(ws.path)}, f"Made {ws.path}.")
+    return Outcome.DONE
+
+
+def _models_list(_options: argparse.Namespace, show: Show) -> Outcome:
+    from workbench.app import library
+
+    for info in library.models():
+        size = f"{info.n_parameters / 1e6:.1f} M parameters, {info.dtype or 'unknown'}"
+        state = info.problems[0] if info.problems else size
+        if info.is_conversion_needed:
+            state += ", must be imported first"
+        show.result(
+            {
+                "name": info.name,
+                "path": str(info.path),
+                "source": info.source,
+                "n_parameters": info.n_parameters,
+                "digest": info.digest,
+                "problems": list(info.problems),
+            },
+            f"{info.name:40} {info.source:8} {state}",
+        )
+    return Outcome.DONE
+
+
+def _models_import(options: argparse.Namespace, show: Show) -> Outcome:
+    from workbench.app import library
+
+    path, folder = Path(options.path), _folder(options)
+    if (folder / "experiment.db").exists():
+        with _workspace(folder, create=False) as opened:
+            return _follow(library.import_model(opened.ws, path), show)
+    runner = _runner()
+    try:
+        return _follow(library.import_model(None, path, runner), show)
+    finally:
+        runner.close(_CLOSE_S)
+
+
+def _runner() -> JobRunner:
+    from workbench.jobs.runner import JobRunner
+
+    return JobRunner()
+
+
+def _models_use(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
+    from workbench.app import library
+
+    info = library.select_model(ws, options.name)
+    show.result({"model": info.name, "path": str(info.path)}, f"This experiment uses {info.name}.")
+    return Outcome.DONE
+
+
+def _models_starter(ws: Workspace, _options: argparse.Namespace, show: Show) -> Outcome:
+    from workbench.app import library
+
+    return _follow(library.fetch_starter(ws), show)
+
+
+def _prompts_import(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
+    from workbench.app import exchange
+
+    preview = exchange.preview_prompts(Path(options.file))
+    for problem in preview.problems:
+        show.note(f"  line {problem.line}: {problem.message}")
+    if not preview.rows:
+        raise UserError(f"{options.file} holds no usable prompt.", "Nothing was imported.")
+    n = exchange.import_prompts(ws, preview)
+    show.result(
+        {"n": n, "n_problems": len(preview.problems)},
+        f"{n} prompts imported, {len(preview.problems)} lines left out.",
+    )
+    return Outcome.DONE
+
+
+def _prompts_demo(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
+    from workbench.app import exchange
+
+    groups = exchange.demo_groups()
+    if not options.groups:
+        for group in groups:
+            text = f"{group.name:16} {group.n:4}  {group.title}"
+            show.result({"name": group.name, "title": group.title, "n": group.n}, text)
+        return Outcome.DONE
+    n = exchange.add_demo_prompts(ws, options.groups)
+    show.result({"n": n}, f"{n} prompts added.")
+    return Outcome.DONE
+
+
+def _preferences_import(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
+    from workbench.app import exchange
+
+    done = exchange.import_preferences(ws, Path(options.file))
+    for problem in done.problems:
+        show.note(f"  line {problem.line}: {problem.message}")
+    if not done.n and done.problems:
+        raise UserError(f"{options.file} holds no usable pair.", "Nothing was imported.")
+    show.result(
+        {"n": done.n, "n_problems": len(done.problems)},
+        f"{done.n} pairs imported, {len(done.problems)} lines left out.",
+    )
+    return Outcome.DONE
+
+
+def _generate(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
+    from workbench.app import answers
+
+    settings = parser.SAMPLING.read(options)
+    splits = ("train", "heldout") if options.prompts == "all" else (options.prompts,)
+    ids = [p.id for split in splits for p in answers.all_prompts(ws, split)]
+    return _follow(answers.generate(ws, settings, ids, options.run), show)
+
+
+def _judge(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
+    from workbench.app import labelling
+
+    if not options.simulate:
+        raise UserError(
+            "Judging by hand needs the window.",
+            "Add --simulate for the simulated annotator, or run rlhf-workbench without a command.",
+        )
+    return _follow(labelling.simulate(ws, parser.ANNOTATOR.read(options)), show)
+
+
+def _train_reward(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
+    from workbench.app import reward
+
+    return _follow(reward.train_reward(ws, parser.REWARD.read(options)), show)
+
+
+def _train_ppo(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
+    from workbench.app import runs
+
+    if options.resume is not None:
+        return _follow(runs.resume(ws, options.resume), show)
+    settings = parser.PPO.read(options)
+    return _follow(runs.train_ppo(ws, settings, options.reward_run), show)
+
+
+def _evaluate(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
+    from workbench.app import evaluate
+
+    settings = parser.EVALUATION.read(options)
+    annotator = parser.EVALUATION_ANNOTATOR.read(options)
+    job = evaluate.compare(ws, _policy_run(ws, options), settings, annotator)
+    outcome = _follow(job, show)
+    if outcome is Outcome.DONE and job.run_id is not None and job.outcome == "done":
+        summary = evaluate.result(ws, job.run_id).summary
+        lines = [
+            f"{name:16} {summary[name]:8.3f}   "
+            f"95 % interval {summary[f'{name}_low']:.3f} to {summary[f'{name}_high']:.3f}"
+            for name in summary
+            if f"{name}_low" in summary
+        ]
+        show.result(summary, "\n".join(lines))
+    return outcome
+
+
+def _policy_run(ws: Workspace, options: argparse.Namespace) -> int:
+    if options.run is not None:
+        return int(options.run)
+    newest = ws.experiment.artifacts.latest("adapter")
+    if newest is None:
+        raise UserError("There is no trained policy yet.", "Run rlhf-workbench train ppo first.")
+    return newest.run_id
+
+
+def _export_preferences(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
+    from workbench.app import exchange
+    from workbench.app.tour import free_folder
+
+    folder = Path(options.folder) if options.folder else free_folder(ws, "preferences")
+    done = exchange.export_preferences(ws, folder)
+    show.result(
+        {"folder": str(done.folder), "n_pairs": done.n_pairs, "n_ties": done.n_ties},
+        f"{done.n_pairs} pairs written to {done.folder}.",
+    )
+    return Outcome.DONE
+
+
+def _export_adapter(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
+    from workbench.app import runs
+
+    folder = Path(options.folder) if options.folder else None
+    job = runs.export_adapter(ws, _policy_run(ws, options), folder, options.merged)
+    return _follow(job, show)
+
+
+def _check(options: argparse.Namespace, show: Show) -> Outcome:
+    from workbench.app import integrity
+
+    report = integrity.check(_folder(options))
+    facts = ", ".join(f"{n} {name}" for name, n in report.facts.items())
+    lines = [*report.problems, facts, "" if report.problems else "The experiment is whole."]
+    show.result(
+        {"problems": list(report.problems), "facts": report.facts},
+        "\n".join(line for line in lines if line),
+    )
+    return Outcome.FAILED if report.problems else Outcome.DONE
+
+
+def _tour(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
+    from workbench.app import tour
+
+    name = getattr(options, "setting:model", "starter")
+    settings = parser.TOUR.read(options, defaults_for(name))
+    with _interruptible(lambda: ws.runner.current, show):
+        events = tour.tour(ws, settings)
+        try:
+            while True:
+                show.event(next(events))
+        except StopIteration as end:
+            show.json(end.value)
+            return Outcome.DONE
+        except (Cancelled, tour.TourFailed) as error:
+            show.note(f"The tour ended early: {error} What was made so far is in {ws.path}.")
+            return Outcome.FAILED
+        except EnvironmentProblem as error:
+            show.problem(error)
+            return Outcome.FAILED
+
+
+_WITHOUT_EXPERIMENT: dict[str, Callable[[argparse.Namespace, Show], Outcome]] = {
+    "new": _new,
+    "models list": _models_list,
+    "models import": _models_import,
+    "check": _check,
+}
+_COMMANDS: dict[str, Callable[[Workspace, argparse.Namespace, Show], Outcome]] = {
+    "models use": _models_use,
+    "models starter": _models_starter,
+    "prompts import": _prompts_import,
+    "prompts demo": _prompts_demo,
+    "preferences import": _preferences_import,
+    "generate": _generate,
+    "judge": _judge,
+    "train reward": _train_reward,
+    "train ppo": _train_ppo,
+    "evaluate": _evaluate,
+    "export preferences": _export_preferences,
+    "export adapter": _export_adapter,
+    "tour": _tour,
+}

@@ -1,0 +1,168 @@
+"""Names and flags of the commands."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+from collections.abc import Sequence
+from typing import NoReturn
+
+from workbench import __version__
+from workbench.cli.options import SettingsFlags
+from workbench.config import ppo, reward_model
+from workbench.config.annotator import AnnotatorSettings
+from workbench.config.evaluation import EvaluationSettings
+from workbench.config.generation import SamplingSettings
+from workbench.config.ppo import PPOSettings
+from workbench.config.reward_model import RewardModelSettings
+from workbench.config.tour import TourSettings
+from workbench.errors import UserError
+
+ENVIRONMENT = "RLHF_WORKBENCH_EXPERIMENT"
+SAMPLING = SettingsFlags(SamplingSettings)
+ANNOTATOR = SettingsFlags(AnnotatorSettings)
+REWARD = SettingsFlags(RewardModelSettings, reward_model.PRESETS)
+PPO = SettingsFlags(PPOSettings, ppo.PRESETS)
+EVALUATION = SettingsFlags(EvaluationSettings)
+EVALUATION_ANNOTATOR = SettingsFlags(AnnotatorSettings, prefix="annotator.")
+TOUR = SettingsFlags(TourSettings)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells usage errors as `UserError`, so that all wrong input ends alike."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message[:1].upper()}{message[1:]}.", f"See {self.prog} --help.")
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read a command line.
+
+    Raises:
+        UserError: It is wrong; near flags are told.
+    """
+    parser = _build()
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        known = [o for p in _parsers(parser) for a in p._actions for o in a.option_strings]
+        near = difflib.get_close_matches(unknown[0].split("=")[0], known, n=1)
+        hint = f"Did you mean {near[0]}?" if near else "See rlhf-workbench --help."
+        raise UserError(f"There is no {unknown[0]} here.", hint)
+    if getattr(options, "experiment", None) is None:
+        options.experiment = os.environ.get(ENVIRONMENT)
+    return options
+
+
+def _build() -> _Parser:
+    parser = _Parser(
+        prog="rlhf-workbench",
+        description="The whole RLHF loop on your own machine. Without a command: the window.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument(
+        "--experiment",
+        metavar="DIR",
+        default=argparse.SUPPRESS,
+        help=f"experiment folder (default: ${ENVIRONMENT}, else the current folder)",
+    )
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
+    _add_data(commands)
+    _add_training(commands)
+    _add_outward(commands)
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[_Parser], name: str, help: str, *, key: str = ""
+) -> _Parser:
+    parser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
+    parser.add_argument(
+        "--experiment", metavar="DIR", default=argparse.SUPPRESS, help="experiment folder"
+    )
+    parser.add_argument("--json", action="store_true", help="events as JSON lines on stdout")
+    parser.set_defaults(command=key or name)
+    return parser
+
+
+def _family(
+    commands: argparse._SubParsersAction[_Parser], name: str, help: str
+) -> argparse._SubParsersAction[_Parser]:
+    parser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
+    return parser.add_subparsers(title="what", metavar="WHAT", required=True, parser_class=_Parser)
+
+
+def _add_data(commands: argparse._SubParsersAction[_Parser]) -> None:
+    new = _command(commands, "new", "make an experiment in a new folder")
+    new.add_argument("directory", metavar="DIR")
+
+    models = _family(commands, "models", "models on this machine")
+    _command(models, "list", "list them, with what cannot be loaded and why", key="models list")
+    importing = _command(
+        models, "import", "take in a model folder or a GGUF file", key="models import"
+    )
+    importing.add_argument("path", metavar="PATH")
+    using = _command(models, "use", "choose the model of the experiment", key="models use")
+    using.add_argument("name", metavar="NAME")
+    _command(models, "starter", "get the starter model and choose it", key="models starter")
+
+    prompts = _family(commands, "prompts", "prompts of the experiment")
+    bringing = _command(prompts, "import", "JSONL, CSV or TXT", key="prompts import")
+    bringing.add_argument("file", metavar="FILE")
+    demo = _command(prompts, "demo", "add demo prompts", key="prompts demo")
+    demo.add_argument("groups", metavar="GROUP", nargs="*", help="none: list the groups")
+
+    preferences = _family(commands, "preferences", "preferences of the experiment")
+    taking = _command(preferences, "import", "JSONL or CSV", key="preferences import")
+    taking.add_argument("file", metavar="FILE")
+
+
+def _add_training(commands: argparse._SubParsersAction[_Parser]) -> None:
+    generate = _command(commands, "generate", "answer the prompts and pair the answers")
+    generate.add_argument(
+        "--prompts", choices=["train", "heldout", "all"], default="train", help="which prompts"
+    )
+    generate.add_argument("--run", type=int, help="answer with this PPO run's policy")
+    SAMPLING.add_to(generate)
+
+    judge = _command(commands, "judge", "judge the pairs by a stated rule")
+    judge.add_argument("--simulate", action="store_true", help="use the simulated annotator")
+    ANNOTATOR.add_to(judge)
+
+    train = _family(commands, "train", "train a reward model or a policy")
+    REWARD.add_to(_command(train, "reward", "train a reward model", key="train reward"))
+    policy = _command(train, "ppo", "train a policy with LoRA PPO", key="train ppo")
+    policy.add_argument("--reward-run", type=int, help="reward model to use (default: the newest)")
+    policy.add_argument("--resume", type=int, metavar="RUN", help="go on with a run")
+    PPO.add_to(policy)
+
+    evaluate = _command(commands, "evaluate", "compare base and trained policy")
+    evaluate.add_argument("--run", type=int, help="PPO run (default: the newest)")
+    EVALUATION.add_to(evaluate)
+    EVALUATION_ANNOTATOR.add_to(evaluate)
+
+    tour = _command(commands, "tour", "the whole loop on the starter model, in minutes")
+    tour.add_argument("--window", action="store_true", help="play it in the window")
+    TOUR.add_to(tour)
+
+
+def _add_outward(commands: argparse._SubParsersAction[_Parser]) -> None:
+    export = _family(commands, "export", "carry data or a policy away")
+    pairs = _command(export, "preferences", "JSONL and CSV with a card", key="export preferences")
+    adapter = _command(export, "adapter", "PEFT folder with a card", key="export adapter")
+    for parser in (pairs, adapter):
+        parser.add_argument("folder", metavar="FOLDER", nargs="?", help="new folder")
+    adapter.add_argument("--run", type=int, help="PPO run (default: the newest)")
+    adapter.add_argument("--merged", action="store_true", help="base and adapter as one model")
+    _command(commands, "check", "whether the experiment folder is whole")
+
+
+def _parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    found = [parser]
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                found += _parsers(inner)
+    return found
