@@ -53,6 +53,8 @@ def add(base: LoadedModel, name: str, settings: LoraSettings, seed: int) -> list
                 f"The LoRA modules {settings.target_modules!r} do not fit {base.info.name}.",
                 "Use all-linear, or names of its linear layers.",
             ) from error
+    # PEFT's own record of adapters: it warns of the second one, and nothing here reads it.
+    del base.model.peft_config
     base.model.eval()
     parameters = [p for _, p in _named(base, name)]
     for parameter in parameters:
