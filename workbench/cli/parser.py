@@ -67,6 +67,9 @@ def _build() -> _Parser:
         default=argparse.SUPPRESS,
         help=f"experiment folder (default: ${ENVIRONMENT}, else the current folder)",
     )
+    parser.add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+    )
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
     _add_data(commands)
@@ -82,7 +85,12 @@ def _command(
     parser.add_argument(
         "--experiment", metavar="DIR", default=argparse.SUPPRESS, help="experiment folder"
     )
-    parser.add_argument("--json", action="store_true", help="events as JSON lines on stdout")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="events as JSON lines on stdout",
+    )
     parser.set_defaults(command=key or name)
     return parser
 

@@ -24,6 +24,10 @@ class ArtifactRepository:
             digest: SHA-256 of its manifest (`data.folders.digest_folder`).
         """
         with self._database.write() as connection:
+            # A resumed run writes its adapter again: the old digest is of nothing any more.
+            connection.execute(
+                "DELETE FROM artifacts WHERE run_id = ? AND path = ?", (run_id, relative_path)
+            )
             cursor = connection.execute(
                 "INSERT INTO artifacts (run_id, kind, path, digest, created_at)"
                 " VALUES (?, ?, ?, ?, ?)",
