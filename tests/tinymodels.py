@@ -1,0 +1,136 @@
+"""Random models of a few thousand parameters, written as real model folders.
+
+A vocabulary of twenty tokens, so that with random weights an answer of a dozen tokens ends by
+itself about every second time: batches are ragged, as the masks need them to be tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
+
+from workbench.cancel import CancelToken
+from workbench.data.records import Message, Prompt
+from workbench.models import catalog, loading
+from workbench.models.loading import LoadedModel
+
+Kind = Literal["llama", "gpt2", "pad_is_eos"]
+KINDS: tuple[Kind, ...] = ("llama", "gpt2", "pad_is_eos")
+UNK, EOS, PAD = 0, 1, 2
+N_WORDS = 17
+VOCABULARY = ["<unk>", "<eos>", "<pad>", *(f"w{i}" for i in range(N_WORDS))]
+
+
+def write(folder: Path, kind: Kind) -> Path:
+    """A model folder: Llama (RoPE), GPT-2 (absolute positions), or a Llama whose pad is its eos."""
+    with torch.random.fork_rng(devices=[]):
+        torch.random.manual_seed(0)
+        model = _gpt2() if kind == "gpt2" else _llama(pad=EOS if kind == "pad_is_eos" else PAD)
+    words = {word: i for i, word in enumerate(VOCABULARY)}
+    backend = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        unk_token="<unk>",
+        eos_token="<eos>",
+        pad_token="<eos>" if kind == "pad_is_eos" else "<pad>",
+    )
+    # The last word is the turn marker; no end token, so that templates do not decide masks.
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m['content'] }} {% endfor %}"
+        "{% if add_generation_prompt %}w16{% endif %}"
+    )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def load(folder: Path) -> LoadedModel:
+    """The folder as the program loads it, on the processor in float32."""
+    return loading.load(
+        catalog.describe(folder),
+        device="cpu",
+        dtype="float32",
+        cancel=CancelToken(),
+        on_progress=lambda *_: None,
+    )
+
+
+def prompts(n: int = 6) -> list[Prompt]:
+    """Prompts of one to five words."""
+    texts = [" ".join(f"w{(3 * i + k) % 16}" for k in range(1 + i % 5)) for i in range(n)]
+    return [
+        Prompt(i + 1, (Message("user", text),), "test", "en", "train", "2026-01-01T00:00:00Z")
+        for i, text in enumerate(texts)
+    ]
+
+
+class TokenShare:
+    """Reward: the share of one token in an answer. A bandit with one arm to find."""
+
+    def __init__(self, token: int, *, sign: float = 1.0) -> None:
+        self.name = "token share"
+        self.token = token
+        self.sign = sign
+
+    def score(
+        self,
+        prompts: Sequence[Sequence[Message]],  # noqa: ARG002
+        answers: Sequence[Sequence[int]],
+    ) -> list[float]:
+        return [self.sign * list(a).count(self.token) / max(len(a), 1) for a in answers]
+
+
+def base_weights(model: LoadedModel) -> dict[str, torch.Tensor]:
+    """Copies of everything but adapters, under the names without adapters."""
+    return {
+        name.replace(".base_layer", ""): p.detach().clone()
+        for name, p in model.model.named_parameters()
+        if ".lora_" not in name
+    }
+
+
+def _llama(pad: int) -> Any:
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(VOCABULARY),
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=64,
+            initializer_range=0.15,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=EOS,
+            pad_token_id=pad,
+        )
+    )
+
+
+def _gpt2() -> Any:
+    return GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=len(VOCABULARY),
+            n_embd=32,
+            n_layer=2,
+            n_head=4,
+            n_positions=64,
+            initializer_range=0.15,
+            bos_token_id=None,
+            eos_token_id=EOS,
+            pad_token_id=PAD,
+        )
+    )
