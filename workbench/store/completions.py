@@ -84,6 +84,15 @@ class CompletionRepository:
         """Number of answers."""
         return int(self._database.value(f"SELECT count(*) FROM ({_LIVE})"))
 
+    def models(self) -> dict[str, int]:
+        """Number of answers by where they come from: a model, with its adapter, or a source."""
+        rows = self._database.rows(
+            "SELECT CASE WHEN c.source <> 'generated' THEN c.source WHEN c.adapter IS NULL THEN"
+            " c.model_name ELSE c.model_name || ' with ' || c.adapter END AS name, count(*) AS n"
+            f" FROM ({_LIVE}) AS c GROUP BY name ORDER BY name"
+        )
+        return {row["name"]: row["n"] for row in rows}
+
     def search(self, text: str, after_id: int = 0, limit: int = 200) -> list[Completion]:
         """A page of the answers in which all words of `text` occur, in order of their ids."""
         query = match_query(text)

@@ -112,10 +112,13 @@ class JudgementRepository:
         return {row["annotator"]: row["kind"] for row in rows}
 
     def recent_seconds(self, annotator: str, limit: int = 20) -> list[float]:
-        """How long the last judgements of this annotator took, latest first."""
+        """How long the last judgements of this annotator took, latest first.
+
+        Imported ones, whose time is not known, are stored with 0 seconds and left out.
+        """
         rows = self._database.rows(
             "SELECT seconds FROM judgements WHERE annotator = ? AND is_undone = 0"
-            " ORDER BY id DESC LIMIT ?",
+            " AND seconds > 0 ORDER BY id DESC LIMIT ?",
             (annotator, limit),
         )
         return [row["seconds"] for row in rows]
