@@ -40,7 +40,8 @@ def write(folder: Path, kind: Kind) -> Path:
     words = {word: i for i, word in enumerate(VOCABULARY)}
     backend = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer = PreTrainedTokenizerFast(
+    make: Any = PreTrainedTokenizerFast
+    tokenizer = make(
         tokenizer_object=backend,
         unk_token="<unk>",
         eos_token="<eos>",

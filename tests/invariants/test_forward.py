@@ -97,7 +97,7 @@ def test_lost_positions_would_be_noticed(model: LoadedModel) -> None:
 
 def test_padding_gives_no_nan_and_changes_no_gradient(model: LoadedModel) -> None:
     """Rows of the attention matrix that are all masked must not leak NaN (transformers #47651)."""
-    embedding = model.model.get_input_embeddings().weight.requires_grad_()
+    embedding: Tensor = model.model.get_input_embeddings().weight.requires_grad_()
 
     def gradient(left: int, right: int) -> Tensor:
         embedding.grad = None
