@@ -227,7 +227,7 @@ def load(
     on_progress(0, 0, f"Reading the tokenizer of {info.name}")
     try:
         tokenizer = AutoTokenizer.from_pretrained(info.path)
-        with _weights_progress(cancel, on_progress):
+        with weights_progress(cancel, on_progress):
             model: Any = AutoModelForCausalLM.from_pretrained(
                 info.path, dtype=precision, use_safetensors=True
             )
@@ -251,7 +251,7 @@ def load(
 
 
 @contextmanager
-def _weights_progress(cancel: CancelToken, on_progress: OnProgress) -> Iterator[None]:
+def weights_progress(cancel: CancelToken, on_progress: OnProgress) -> Iterator[None]:
     """Turn transformers' progress bar into ours, and its every tick into a chance to cancel."""
 
     def hook(_factory: Any, args: Any, kwargs: Any) -> Any:
