@@ -15,8 +15,6 @@ from workbench.models import catalog
 if TYPE_CHECKING:
     from workbench.models.catalog import Fit, ModelInfo
 
-_BY_SOURCE = ("starter", "tiny")
-
 
 def models(_ws: Workspace | None = None) -> list[ModelInfo]:
     """Every model on this machine, those that cannot be loaded with the reason."""
@@ -29,10 +27,6 @@ def find(name_or_path: str) -> ModelInfo:
     Raises:
         UserError: There is none; near names are told.
     """
-    if name_or_path in _BY_SOURCE:
-        for info in models():
-            if info.source == name_or_path:
-                return info
     return catalog.find(name_or_path, UserSettings.load().model_folders)
 
 
@@ -55,8 +49,8 @@ def select_model(ws: Workspace, name_or_path: str) -> ModelInfo:
             f"{info.name} is a GGUF file that is not converted yet.",
             "Import it first; that takes half a minute, once.",
         )
-    is_named = catalog.find(info.name, UserSettings.load().model_folders).path == info.path
-    ws.selected_model = info.name if is_named else str(info.path)
+    named = next((known.path for known in models() if known.name == info.name), None)
+    ws.selected_model = info.name if named == info.path else str(info.path)
     return info
 
 

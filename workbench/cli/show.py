@@ -30,6 +30,11 @@ _SHOWN = (
     "reward/accuracy",
     "reward/heldout_accuracy",
     "completions/mean_length",
+    "win_rate",
+    "win_rate_reward",
+    "reward_before",
+    "reward_after",
+    "kl",
 )
 _EVERY_S = 2.0
 
