@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from workbench.config import annotator, evaluation, generation, ppo, reward_model, toml
+from workbench.config.lora import LoraSettings
 from workbench.config.spec import Settings
 from workbench.errors import UserError
 
@@ -100,11 +101,8 @@ def test_bounds_are_told_in_words_with_a_value_that_works() -> None:
 
 
 def test_a_misspelt_name_is_told_with_the_nearest() -> None:
-    for wrong, right in [
-        ({"learning_rat": 1e-5}, "learning_rate"),
-        ({"lora": {"alpa": 4}}, "lora.alpha"),
-    ]:
-        (problem,) = _problems(ppo.PPOSettings, wrong)
+    for wrong, right in [("learning_rat", "learning_rate"), ("lora.alpa", "lora.alpha")]:
+        (problem,) = _problems(ppo.PPOSettings, _nested(wrong, 4))
         assert f"Did you mean {right}?" in problem.message
     (problem,) = _problems(ppo.PPOSettings, {"zzz": 1})
     assert problem.message == "There is no such setting."
@@ -170,7 +168,7 @@ def test_toml_round_trip_gives_equal_settings(data: st.DataObject, model: type[S
 
 def test_a_written_file_explains_each_setting_and_reads_back(tmp_path: Path) -> None:
     path = tmp_path / "ppo.toml"
-    settings = ppo.PPOSettings(updates=7, lora={"r": 4})  # type: ignore[arg-type]
+    settings = ppo.PPOSettings(updates=7, lora=LoraSettings(r=4))
     path.write_text(toml.dump(settings), encoding="utf-8")
     assert toml.load(ppo.PPOSettings, path) == settings
     text = path.read_text(encoding="utf-8")
