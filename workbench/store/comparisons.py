@@ -84,20 +84,33 @@ class ComparisonRepository:
 
     def counts(self, annotator: str | None) -> Counts:
         """How far this annotator is; with None, how far all of them are together."""
-        who, names = ("j.annotator = ?", (annotator,)) if annotator is not None else ("1", ())
-        row = self._database.row(
-            "SELECT (SELECT count(*) FROM comparisons AS c JOIN prompts AS p ON p.id = c.prompt_id"
-            "  WHERE c.is_deleted = 0 AND p.is_deleted = 0) AS total,"
-            " count(*) AS judged, coalesce(sum(verdict = 'skip'), 0) AS skipped FROM"
-            # With max(), SQLite takes the other columns from the row that holds the maximum.
-            " (SELECT max(j.id), j.verdict AS verdict FROM judgements AS j"
-            f" JOIN comparisons AS c ON c.id = j.comparison_id AND j.is_undone = 0 AND {who}"
-            " JOIN prompts AS p ON p.id = c.prompt_id"
-            " WHERE c.is_deleted = 0 AND p.is_deleted = 0 GROUP BY j.comparison_id)",
+        total = self._database.value(
+            "SELECT (SELECT count(*) FROM comparisons) - (SELECT count(*) FROM hidden_comparisons)"
+        )
+        who, names = ("1", ()) if annotator is None else ("j.annotator = ?", (annotator,))
+        same = "1" if annotator is None else "later.annotator = j.annotator"
+        skipped = self._database.value(
+            f"SELECT count(*) FROM judgements AS j WHERE j.verdict = 'skip' AND {who}"
+            " AND j.is_undone = 0 AND j.comparison_id NOT IN hidden_comparisons AND NOT EXISTS"
+            " (SELECT 1 FROM judgements AS later WHERE later.comparison_id = j.comparison_id"
+            f" AND {same} AND later.is_undone = 0 AND later.id > j.id)",
             names,
         )
-        total, judged, skipped = tuple(row) if row else (0, 0, 0)
-        return Counts(total, total - judged, judged - skipped, skipped)
+        if annotator is None:
+            pending = total - self._n_judged_by_anybody()
+        else:
+            pending = self._database.value(
+                f"SELECT count(*) FROM {self._queue_of(annotator)}", names
+            )
+        return Counts(total, pending, total - pending - skipped, skipped)
+
+    def _n_judged_by_anybody(self) -> int:
+        judged = "SELECT count(DISTINCT comparison_id) FROM judgements WHERE is_undone = 0"
+        return int(
+            self._database.value(
+                f"SELECT ({judged}) - ({judged} AND comparison_id IN hidden_comparisons)"
+            )
+        )
 
     def by_prompt(self) -> dict[int, set[frozenset[int]]]:
         """The pairs of answers that each prompt has, by its id."""

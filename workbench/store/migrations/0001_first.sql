@@ -18,6 +18,7 @@ CREATE TABLE prompts (
   created_at TEXT NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX prompts_by_digest ON prompts (digest) WHERE is_deleted = 0;
+CREATE INDEX prompts_deleted ON prompts (id) WHERE is_deleted = 1;
 CREATE INDEX prompts_by_group ON prompts (prompt_group, id) WHERE is_deleted = 0;
 
 CREATE TABLE runs (
@@ -73,6 +74,14 @@ CREATE INDEX comparisons_by_second ON comparisons (second_id);
 CREATE UNIQUE INDEX comparisons_by_pair
   ON comparisons (min(first_id, second_id), max(first_id, second_id)) WHERE is_deleted = 0;
 
+CREATE INDEX comparisons_deleted ON comparisons (id) WHERE is_deleted = 1;
+
+-- Few, and found by index: what is shown is counted as all less these.
+CREATE VIEW hidden_comparisons AS
+  SELECT id FROM comparisons WHERE is_deleted = 1
+  UNION
+  SELECT c.id FROM prompts AS p JOIN comparisons AS c ON c.prompt_id = p.id WHERE p.is_deleted = 1;
+
 CREATE TABLE judgements (
   id INTEGER PRIMARY KEY,
   comparison_id INTEGER NOT NULL REFERENCES comparisons (id),
@@ -88,6 +97,8 @@ CREATE TABLE judgements (
 CREATE INDEX judgements_by_comparison
   ON judgements (comparison_id, annotator, id) WHERE is_undone = 0;
 CREATE INDEX judgements_by_annotator ON judgements (annotator, id) WHERE is_undone = 0;
+CREATE INDEX judgements_by_verdict
+  ON judgements (verdict, annotator, comparison_id) WHERE is_undone = 0;
 
 CREATE TRIGGER judgements_are_kept BEFORE DELETE ON judgements
 BEGIN
