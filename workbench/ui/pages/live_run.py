@@ -1,0 +1,50 @@
+"""What a running job has told so far, for a page that is opened in the middle of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from workbench.events import Evaluated, Event, Sample, Step
+
+Series = dict[str, tuple[list[int], list[float]]]
+
+
+class LiveRun:
+    """Metrics and latest samples of one run, kept in memory: the store is up to a second behind.
+
+    Args:
+        metrics: What the store already has of the run (it was resumed), as (step, value) pairs.
+        samples: Samples the store already has.
+    """
+
+    def __init__(
+        self,
+        metrics: Mapping[str, Iterable[tuple[int, float]]] | None = None,
+        samples: Sequence[Sample] = (),
+    ) -> None:
+        self.series: Series = {}
+        for name, pairs in (metrics or {}).items():
+            for step, value in pairs:
+                self._put(name, step, value)
+        self.samples: list[Sample] = []
+        for sample in samples:
+            self.take(sample)
+        self.done = 0
+        self.total = 0
+
+    def take(self, event: Event) -> None:
+        """Remember what one event says."""
+        if isinstance(event, Step):
+            self.done, self.total = event.step, event.total
+        if isinstance(event, Step | Evaluated):
+            for name, value in event.metrics.items():
+                self._put(name, event.step, value)
+        elif isinstance(event, Sample):
+            if self.samples and event.step > self.samples[-1].step:
+                self.samples.clear()
+            self.samples.append(event)
+
+    def _put(self, name: str, step: int, value: float) -> None:
+        steps, values = self.series.setdefault(name, ([], []))
+        steps.append(step)
+        values.append(value)
