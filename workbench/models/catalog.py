@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 Source = Literal["starter", "tiny", "folder", "hub", "gguf"]
 _HUB_SNAPSHOT = re.compile(r"^models--(?P<owner>.+?)--(?P<model>.+)$")
+_SOURCE_NAMES = ("tiny", "starter")
 _HEADROOM = 1.2  # activations and the tokenizer beside the weights
 _GIB = 1 << 30
 
@@ -112,15 +113,11 @@ def find(name_or_path: str | Path, extra: Sequence[Path] = ()) -> ModelInfo:
     """
     wanted = str(name_or_path)
     known = list_models(extra)
-    for is_meant in (
-        lambda info: info.name == wanted,
-        lambda info: info.source == wanted and info.source in ("tiny", "starter"),
-        lambda info: info.hub_id == wanted,
-        lambda info: info.name.lower() == wanted.lower(),
-    ):
-        for info in known:
-            if is_meant(info):
-                return info
+    by_name = [info for info in known if info.name == wanted]
+    by_source = [info for info in known if wanted in _SOURCE_NAMES and info.source == wanted]
+    by_hub = [info for info in known if wanted and info.hub_id == wanted]
+    if matches := by_name + by_source + by_hub:
+        return matches[0]
     path = Path(wanted).expanduser()
     if path.exists():
         return describe(path)

@@ -54,6 +54,9 @@ def convert(path: Path, cancel: CancelToken) -> Generator[Progress, None, Path]:
     target = places.models_dir() / _folder_name(path, sha256)
     if (target / "config.json").is_file():
         return target
+    # torch and transformers: not needed when the folder is there already.
+    from workbench.models.loading import weights_progress
+
     with atomic_folder(target) as folder:
         yield Progress(1, _N_PHASES, "Taking the weights apart (half a minute, once)")
         model = _load_weights(path, cancel)
@@ -62,7 +65,8 @@ def convert(path: Path, cancel: CancelToken) -> Generator[Progress, None, Path]:
         cancel.raise_if_cancelled()
         _set_padding(model, tokenizer)
         yield Progress(3, _N_PHASES, f"Writing {target.name}")
-        model.save_pretrained(folder)
+        with weights_progress(cancel, lambda *_: None):
+            model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         _write_origin(folder, path, header, sha256)
         cancel.raise_if_cancelled()

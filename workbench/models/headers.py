@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 _MAX_HEADER = 100_000_000  # the limit of the safetensors library itself
 _SAFETENSORS_DTYPES = {
@@ -72,7 +72,7 @@ def read_safetensors(path: Path) -> WeightFile:
     return WeightFile(n_by_dtype.total(), dtype, frozenset(tensors))
 
 
-def _safetensors_header(path: Path, size: int) -> tuple[dict[str, dict[str, list[int]]], int]:
+def _safetensors_header(path: Path, size: int) -> tuple[dict[str, Any], int]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(size - 8, _MAX_HEADER):

@@ -88,14 +88,15 @@ def _bar(cancel: CancelToken) -> Any:
     """A progress bar that shows nothing and notices a cancel at every block."""
     from tqdm import tqdm
 
-    class Bar(tqdm):  # type: ignore[type-arg]
+    class Bar(tqdm):  # type: ignore[misc]
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             kwargs["disable"] = True
             super().__init__(*args, **kwargs)
 
         def update(self, n: float | None = 1) -> bool | None:
             cancel.raise_if_cancelled()
-            return super().update(n)
+            shown: bool | None = super().update(n)
+            return shown
 
     return Bar
 
