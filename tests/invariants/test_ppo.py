@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -439,6 +440,41 @@ def test_normalised_scores_do_not_see_shift_and_scale_of_the_reward(
     for key, weight in plain.adapter().items():
         assert_close(scaled.adapter()[key], weight, Level(1e-3, 1e-3))
     assert scaled.metrics[0]["objective/scores"] > 5.0
+
+
+def test_scores_are_shifted_scaled_clipped_and_then_punished_for_cut_answers(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    """Seen in the mean of score minus penalties, with a policy that does not move (KL = 0)."""
+    scores = [3.0, -1.0, 0.5, 9.0]
+    center, spread = statistics.mean(scores), statistics.pstdev(scores)
+    shifted = [(s - center) / spread for s in scores]
+    cases: list[tuple[dict[str, Any], list[float]]] = [
+        ({"normalise_scores": False}, scores),
+        ({"normalise_scores": True}, shifted),
+        ({"normalise_scores": True, "score_clip": 1.0}, [min(max(s, -1.0), 1.0) for s in shifted]),
+    ]
+    for i, (changes, shaped) in enumerate(cases):
+        settings = _settings(learning_rate=0.0, missing_eos_penalty=2.0, **changes)
+        model = tinymodels.load(folders["llama"])
+        run = Finished(model, settings, tmp_path / str(i), reward=Fixed(scores))
+        for metrics in run.metrics:
+            cut = 1.0 - metrics["completions/eos_rate"]
+            assert 0.0 < cut < 1.0
+            expected = sum(shaped) / len(shaped) - 2.0 * cut
+            assert_close(metrics["objective/rlhf_reward"], expected, FORWARD)
+            assert_close(metrics["objective/scores"], sum(scores) / len(scores), FORWARD)
+
+
+def test_an_entropy_bonus_keeps_the_policy_less_sure(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    entropy = {}
+    for bonus in (0.0, 1.0):
+        settings = _settings(updates=8, entropy_coef=bonus, kl_coef=0.0, lr_schedule="constant")
+        run = Finished(tinymodels.load(folders["llama"]), settings, tmp_path / str(bonus))
+        entropy[bonus] = run.metrics[-1]["objective/entropy"]
+    assert entropy[1.0] > entropy[0.0] + 0.2
 
 
 def test_live_settings_take_effect_at_the_next_update(llama: LoadedModel, tmp_path: Path) -> None:
