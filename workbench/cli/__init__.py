@@ -19,6 +19,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 when it was done, or stopped and saved; 1 when it failed; 2 when the input is wrong.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # Progress is ours to show; what libraries print would break it up.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TQDM_DISABLE", "1")
     show = Show(is_json="--json" in arguments)
     try:
         options = parse(arguments)
