@@ -57,12 +57,12 @@ def write(folder: Path, kind: Kind) -> Path:
     return folder
 
 
-def load(folder: Path) -> LoadedModel:
-    """The folder as the program loads it, on the processor in float32."""
+def load(folder: Path, dtype: str = "float32") -> LoadedModel:
+    """The folder as the program loads it, on the processor."""
     return loading.load(
         catalog.describe(folder),
         device="cpu",
-        dtype="float32",
+        dtype=dtype,
         cancel=CancelToken(),
         on_progress=lambda *_: None,
     )

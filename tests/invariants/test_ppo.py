@@ -1,6 +1,6 @@
 """What must hold in every PPO run, whatever it learns.
 
-numerics.md items 13, 14 (ratio), 15, 19, 20, 31 to 36, 44 to 48. Item 18 is answered by having no
+numerics.md items 13, 14, 15, 19, 20, 21, 31 to 37, 41 to 48. Item 18 is answered by having no
 KL in the loss, 21 by `normalise_scores` (below), 26's dual clip and 37's own value network by
 leaving them out.
 """
@@ -138,6 +138,31 @@ def test_the_first_ratio_of_every_update_is_1(model: LoadedModel, tmp_path: Path
         assert metrics["policy/first_ratio_error"] < 1e-4
         # Later steps of the same update do move: the check above is not of a dead policy.
         assert metrics["policy/approx_kl"] > 1e-6
+
+
+def test_in_bf16_the_first_ratio_is_1_too(folders: dict[str, Path], tmp_path: Path) -> None:
+    """Decoding and training differ there, so old log-probabilities come from the training path."""
+    run = Finished(tinymodels.load(folders["llama"], "bfloat16"), _settings(), tmp_path)
+    assert all(m["policy/first_ratio_error"] < 1e-4 for m in run.metrics)
+    assert all(w.dtype == torch.float32 for w in run.adapter().values())
+
+
+def test_nothing_is_in_training_mode_during_ppo(llama: LoadedModel, tmp_path: Path) -> None:
+    """Attention dropout is read from `training`, not from a Dropout module."""
+    modes = set()
+    llama.model.register_forward_pre_hook(lambda module, _: modes.add(module.training))
+    llama.model.base_model.register_forward_pre_hook(lambda module, _: modes.add(module.training))
+    Finished(llama, _settings(updates=1), tmp_path)
+    assert modes == {False}
+    assert not any(module.training for module in llama.model.modules())
+
+
+def test_all_linear_leaves_the_output_head_alone(model: LoadedModel) -> None:
+    """With tied embeddings an adapted head could not be merged (peft #2018)."""
+    adapters.add(model, "policy", LoraSettings(r=2), seed=0)
+    adapted = {key.rsplit(".lora_A", 1)[0] for key in adapters.state(model, "policy")}
+    assert len(adapted) >= 2 * 4
+    assert not any("lm_head" in key or "embed" in key or "wte" in key for key in adapted)
 
 
 @torch.no_grad()
