@@ -134,9 +134,7 @@ def test_the_next_pair_costs_the_same_however_many_are_judged(
 ) -> None:
     """Counts the instructions of SQLite's virtual machine: time would depend on the machine."""
     prompt_id, answers = add_prompt("p", *(f"answer {i}" for i in range(64)))
-    experiment.comparisons.add_many(
-        [(prompt_id, a, b) for a in answers for b in answers if a < b]
-    )
+    experiment.comparisons.add_many([(prompt_id, a, b) for a in answers for b in answers if a < b])
     ids = experiment.comparisons.pending_ids("ada")
     assert len(ids) == 2016
 
@@ -215,7 +213,10 @@ def test_judgements_are_append_only(
     experiment: Experiment, pairs: list[int], statement: str
 ) -> None:
     experiment.judgements.add(pairs[0], "first", "ada", "person", 1.0)
-    with pytest.raises(sqlite3.IntegrityError, match="append-only"), experiment.database.write() as c:
+    with (
+        pytest.raises(sqlite3.IntegrityError, match="append-only"),
+        experiment.database.write() as c,
+    ):
         c.execute(statement)
     assert experiment.judgements.list()[0].judgement.verdict == "first"
 
@@ -300,7 +301,7 @@ def test_artifacts_and_settings(experiment: Experiment) -> None:
 
 @pytest.mark.parametrize("noun", ["prompts", "completions", "comparisons", "runs"])
 def test_an_id_that_never_was_is_told(experiment: Experiment, noun: str) -> None:
-    with pytest.raises(UserError, match="There is no .* 77"):
+    with pytest.raises(UserError, match=r"There is no .* 77"):
         getattr(experiment, noun).get(77)
 
 

@@ -24,12 +24,13 @@ def visible(experiment: Experiment) -> dict[str, Any]:
     prompts = experiment.prompts.list(limit=10_000)
     return {
         "prompts": [(p.id, p.text) for p in prompts],
-        "answers": [(c.id, c.text) for p in prompts for c in experiment.completions.for_prompt(p.id)],
+        "answers": [
+            (c.id, c.text) for p in prompts for c in experiment.completions.for_prompt(p.id)
+        ],
         "pending": {who: experiment.comparisons.pending_ids(who) for who in ("ada", "bob")},
         "counts": [experiment.comparisons.counts(who) for who in ("ada", "bob", None)],
         "judgements": [
-            (j.judgement.id, j.judgement.verdict)
-            for j in experiment.judgements.list(limit=10_000)
+            (j.judgement.id, j.judgement.verdict) for j in experiment.judgements.list(limit=10_000)
         ],
         "n_judgements": experiment.judgements.count(),
         "preferences": [(p.chosen, p.rejected) for p in experiment.judgements.preferences()],
@@ -83,7 +84,9 @@ def test_deleting_a_prompt_hides_and_undo_shows_all_that_hangs_on_it(
     assert visible(experiment) == before
 
 
-def test_a_new_change_forgets_what_could_be_redone(experiment: Experiment, pairs: list[int]) -> None:
+def test_a_new_change_forgets_what_could_be_redone(
+    experiment: Experiment, pairs: list[int]
+) -> None:
     experiment.judgements.add(pairs[0], "first", "ada", "person", 1.0)
     experiment.undo.undo()
     experiment.judgements.add(pairs[0], "second", "ada", "person", 1.0)
