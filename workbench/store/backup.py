@@ -35,8 +35,9 @@ def back_up(database: Database, folder: Path) -> Path | None:
         try:
             with closing(sqlite3.connect(partial)) as copy:
                 database.read().backup(copy, pages=_PAGES_PER_STEP)
-                copy.execute("PRAGMA journal_mode = DELETE")
-                is_whole = _is_whole(copy)
+                if is_whole := _is_whole(copy):
+                    # One file that opens anywhere, without a log beside it.
+                    copy.execute("PRAGMA journal_mode = DELETE")
             if not is_whole:
                 log.error("%s is damaged: it was not copied over good copies", database.path)
                 partial.unlink()
