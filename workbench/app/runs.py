@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -93,16 +94,24 @@ def resume(ws: Workspace, run_id: int) -> Job:
     assert isinstance(ids, list)
     prompts = ws.experiment.prompts.get_many(ids)
     scorer = reward_source(ws, int(str(run.inputs["reward_run"])))
-    checkpoint = newest_checkpoint(ws.run_folder(run_id))
+    checkpoint = newest_checkpoint(ws, run_id)
     ws.experiment.runs.rewind(run_id, 0 if checkpoint is None else _update_of(checkpoint))
     n_gone = len(ids) - len(prompts)
     return _submit(ws, run_id, settings, prompts, scorer, resume_from=checkpoint, n_gone=n_gone)
 
 
-def newest_checkpoint(run_folder: Path) -> Path | None:
-    """The newest checkpoint that is whole; a damaged one is passed over."""
-    found = sorted((run_folder / "checkpoints").glob("step-*"), reverse=True)
-    return next((folder for folder in found if not verify(folder)), None)
+def newest_checkpoint(ws: Workspace, run_id: int) -> Path | None:
+    """The newest checkpoint that is whole and whose figures are recorded, as only told ones are."""
+    told = [a for a in ws.experiment.artifacts.for_run(run_id) if a.kind == "checkpoint"]
+    folders = sorted((ws.path / a.path for a in told), reverse=True)
+    return next((f for f in folders if f.is_dir() and not verify(f)), None)
+
+
+def _clear_after(run_folder: Path, checkpoint: Path | None) -> None:
+    """Remove later checkpoints, damaged or never told, which the resumed run writes again."""
+    for folder in (run_folder / "checkpoints").glob("step-*"):
+        if checkpoint is None or folder.name > checkpoint.name:
+            shutil.rmtree(folder)
 
 
 def reward_source(ws: Workspace, reward_run: int | None) -> Run:
@@ -175,6 +184,7 @@ def _submit(
 
     def work(cancel: CancelToken) -> Iterator[Event]:
         require_whole(reward_folder)
+        _clear_after(ws.run_folder(run_id), resume_from)
         model = yield from ws.model(cancel)
         from workbench.models import adapters
         from workbench.rewards.neural import RewardModel

@@ -60,9 +60,10 @@ class SettingsFlags(Generic[S]):
             _merge(values, copy.deepcopy(dict(self.presets[preset])))
         if not self.prefix and getattr(options, "config", None):
             _merge(values, _read_toml(Path(options.config)))
-        for key, value in vars(options).items():
-            if key.startswith(_PREFIX + self.prefix):
-                _put(values, key.removeprefix(_PREFIX + self.prefix), value)
+        for name, _ in toml.fields(self.model):
+            key = f"{_PREFIX}{self.prefix}{name}"
+            if hasattr(options, key):
+                _put(values, name, getattr(options, key))
         return toml.validate(self.model, values)
 
 
@@ -128,5 +129,8 @@ def _merge(into: dict[str, Any], changes: Mapping[str, Any]) -> None:
 def _put(values: dict[str, Any], dotted: str, value: Any) -> None:
     *tables, name = dotted.split(".")
     for table in tables:
-        values = values[table]
+        inner = values[table]
+        if not isinstance(inner, dict):
+            return  # the file has nonsense there, which the check of all settings tells
+        values = inner
     values[name] = value

@@ -145,6 +145,8 @@ class RunRecorder:
                 self._journal.put(self._run_id, event)
 
     def _register(self, saved: Saved) -> None:
+        # A run that goes on from here must find the figures up to here.
+        self._journal.flush()
         path = Path(saved.path)
         root = self._experiment.path
         relative = path.relative_to(root) if path.is_relative_to(root) else path

@@ -76,12 +76,27 @@ def test_stopped_and_resumed_is_bit_equal_to_never_stopped(trained, model_folder
 
 def test_resume_passes_over_a_damaged_checkpoint(trained):
     ws, run_id = trained
-    folder = ws.run_folder(run_id)
-    assert runs.newest_checkpoint(folder).name == "step-000003"
-    (folder / "checkpoints" / "step-000003" / "state.json").write_text("{}")
-    assert runs.newest_checkpoint(folder).name == "step-000002"
-    shutil.rmtree(folder / "checkpoints")
-    assert runs.newest_checkpoint(folder) is None
+    checkpoints = ws.run_folder(run_id) / "checkpoints"
+    assert runs.newest_checkpoint(ws, run_id).name == "step-000003"
+    (checkpoints / "step-000003" / "state.json").write_text("{}")
+    assert runs.newest_checkpoint(ws, run_id).name == "step-000002"
+    ws.experiment.runs.set_status(run_id, "interrupted")
+    assert end(runs.resume(ws, run_id)).outcome == "done"
+    assert verify(checkpoints / "step-000003") == []
+    shutil.rmtree(checkpoints)
+    assert runs.newest_checkpoint(ws, run_id) is None
+
+
+def test_a_run_without_a_checkpoint_begins_again(scored):
+    settings = PPO.model_copy(update={"checkpoint_every": 0})
+    job = runs.train_ppo(scored, settings)
+    for event in job.follow(60):
+        if isinstance(event, Step):
+            job.token.cancel()
+    assert runs.newest_checkpoint(scored, job.run_id) is None
+    events = events_of(runs.resume(scored, job.run_id))
+    assert events[-1].outcome == "done"
+    assert [e.step for e in events if isinstance(e, Step)] == [1, 2, 3]
 
 
 def test_a_run_that_is_done_cannot_be_resumed(trained):
@@ -170,7 +185,7 @@ def test_a_full_disk_fails_the_run_with_a_sentence_and_keeps_it(scored, open_wor
     scored.close()
     again = open_workspace()
     assert again.run(job.run_id).status in ("failed", "interrupted")
-    assert runs.newest_checkpoint(again.run_folder(job.run_id)) is not None
+    assert runs.newest_checkpoint(again, job.run_id) is not None
     assert len(again.experiment.judgements.preferences()) > 0
 
 
@@ -182,8 +197,12 @@ def fill_database(ws) -> None:
         connection.execute(f"PRAGMA max_page_count = {n_pages}")
     for size in (4000, 400, 40):
         with pytest.raises(EnvironmentProblem):
-            for n in itertools.count():
-                ws.experiment.settings.set(f"filler-{size}-{n}", "x" * size)
+            write_for_ever(ws, size)
+
+
+def write_for_ever(ws, size: int) -> None:
+    for n in itertools.count():
+        ws.experiment.settings.set(f"filler-{size}-{n}", "x" * size)
 
 
 def test_the_adapter_loads_with_plain_peft_and_gives_equal_logits(trained, model_folder, tmp_path):

@@ -1,0 +1,137 @@
+import json
+
+import pytest
+
+from workbench.cli import main
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("RLHF_WORKBENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("RLHF_WORKBENCH_EXPERIMENT", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def experiment(tmp_path, capsys):
+    assert main(["new", "experiment"]) == 0
+    capsys.readouterr()
+    return tmp_path / "experiment"
+
+
+def test_help_needs_neither_torch_nor_qt(command):
+    done = command("train", "ppo", "--help")
+    assert done.code == 0
+    assert done.imported == set()
+    assert "--learning-rate" in done.out
+    assert "--lora.r" in done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "ppo", "--lerning-rate", "1"], "Did you mean --learning-rate?"),
+        (["train", "ppo", "--preset", "quick look", "--updates", "0"], "updates: Must lie between"),
+        (["train", "ppo", "--updates", "many"], "updates: Must be a whole number"),
+        (["train", "ppo", "--learning-rate", "nan"], "learning_rate"),
+        (["train", "ppo", "--minibatches", "5"], "batch_size: Must be a multiple"),
+        (["train", "ppo", "--config", "missing.toml"], "missing.toml cannot be read"),
+        (["train", "ppo"], "There are no prompts"),
+        (["train", "ppo", "--resume", "7"], "no run 7"),
+        (["train", "reward"], "0 ranked pairs"),
+        (["generate", "--temperature", "-1"], "temperature: Must lie between"),
+        (["judge"], "--simulate"),
+        (["judge", "--simulate"], "no pair"),
+        (["evaluate"], "no trained policy yet"),
+        (["export", "adapter"], "no trained policy yet"),
+        (["prompts", "import", "missing.jsonl"], "missing.jsonl"),
+        (["preferences", "import", "missing.jsonl"], "missing.jsonl"),
+        (["models", "use", "no-such-model"], "no model named no-such-model"),
+        (["frobnicate"], "frobnicate"),
+        (["train"], "required"),
+        (["tour", "--model", "no-such-model"], "no model named no-such-model"),
+    ],
+)
+def test_wrong_input_is_a_sentence_and_code_2(experiment, capsys, arguments, words, tiny_chosen):
+    assert main(["--experiment", str(experiment), *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert words in err
+    assert "Traceback" not in err
+    assert out == ""
+
+
+@pytest.fixture
+def tiny_chosen(experiment, model_folder, capsys):
+    assert main(["models", "use", str(model_folder), "--experiment", str(experiment)]) == 0
+    capsys.readouterr()
+
+
+def test_without_a_model_generation_says_so(experiment, capsys):
+    assert main(["generate", "--experiment", str(experiment)]) == 2
+    assert "No model is chosen" in capsys.readouterr().err
+
+
+def test_a_folder_without_an_experiment_is_told(capsys):
+    assert main(["generate"]) == 2
+    assert "There is no experiment" in capsys.readouterr().err
+
+
+def test_all_problems_of_settings_are_told_at_once(experiment, capsys, tmp_path):
+    (tmp_path / "s.toml").write_text("updates = -1\nlern_rate = 1\n[lora]\nr = 0\n")
+    code = main(["train", "ppo", "--config", "s.toml", "--experiment", str(experiment), "--json"])
+    assert code == 2
+    out, _ = capsys.readouterr()
+    (line,) = [json.loads(line) for line in out.splitlines()]
+    assert line["event"] == "Error"
+    for words in ("3 settings", "updates: Must", "Did you mean", "lora.r: Must"):
+        assert words in line["message"]
+
+
+def test_the_environment_names_the_experiment(experiment, capsys, monkeypatch):
+    monkeypatch.setenv("RLHF_WORKBENCH_EXPERIMENT", str(experiment))
+    assert main(["check"]) == 0
+    assert "The experiment is whole." in capsys.readouterr().out
+
+
+def test_new_refuses_a_folder_with_something_in_it(tmp_path, capsys):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "thesis.txt").write_text("mine")
+    assert main(["new", "taken"]) == 2
+    assert "not an empty folder" in capsys.readouterr().err
+
+
+def test_check_finds_a_file_that_is_no_database(experiment, capsys):
+    (experiment / "experiment.db").write_bytes(b"not a database" * 1000)
+    assert main(["check", "--experiment", str(experiment)]) == 1
+    out, err = capsys.readouterr()
+    assert "database" in (out + err).lower()
+    assert "Traceback" not in out + err
+
+
+def test_prompts_are_imported_and_bad_lines_told(experiment, capsys, tmp_path):
+    lines = ['{"prompt": "Hello"}', "{broken", '{"prompt": "你好"}']
+    (tmp_path / "p.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    code = main(["prompts", "import", "p.jsonl", "--experiment", str(experiment), "--json"])
+    out, err = capsys.readouterr()
+    assert code == 0
+    assert json.loads(out) == {"event": "Result", "n": 2, "n_problems": 1}
+    assert "line 2" in err
+
+
+def test_demo_prompts_are_listed_and_added(experiment, capsys):
+    base = ["--experiment", str(experiment), "--json"]
+    assert main(["prompts", "demo", *base]) == 0
+    groups = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    tour = next(group for group in groups if group["name"] == "tour")
+    assert tour["n"] >= 96
+    assert main(["prompts", "demo", "tour", *base]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == tour["n"]
+
+
+def test_a_second_program_is_told_who_holds_the_experiment(experiment, command):
+    from workbench.store.experiment import Experiment
+
+    with Experiment.open(experiment):
+        done = command("prompts", "demo", "tour", "--experiment", experiment)
+    assert done.code == 1
+    assert "read-only" in done.err.lower()
