@@ -1,0 +1,146 @@
+"""Every command once: menus, palette, tooltips and the list of keys read this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from PySide6.QtCore import QCoreApplication, QObject, Qt
+from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtWidgets import QMenuBar, QWidget
+
+MENUS = ("File", "Edit", "Model", "Label", "Train", "Evaluate", "View", "Help")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What a user can do by menu, key or palette.
+
+    Attributes:
+        id: Page or subject, dot, verb.
+        text: Words in menu and palette.
+        menu: Which menu; a text that starts with "-" puts a line before it.
+        shortcut: Key sequence, empty for none.
+        tip: One sentence.
+        context: "window", or "rank": keys that work only while the rank panel has the focus and
+            are bound there.
+    """
+
+    id: str
+    text: str
+    menu: str
+    shortcut: str = ""
+    tip: str = ""
+    context: str = "window"
+
+
+PAGES: tuple[tuple[str, str], ...] = (
+    ("overview", "Overview"),
+    ("models", "Models"),
+    ("prompts", "Prompts"),
+    ("answers", "Answers"),
+    ("preferences", "Preferences"),
+    ("reward", "Reward model"),
+    ("train", "Train"),
+    ("evaluate", "Evaluate"),
+    ("runs", "Runs"),
+)
+
+COMMANDS: tuple[Command, ...] = (
+    Command("file.new", "New experiment", "File", "Ctrl+N", "Make a new experiment folder."),
+    Command("file.open", "Open experiment", "File", "Ctrl+O", "Open an experiment folder."),
+    Command(
+        "file.open_folder", "Show experiment folder", "File", "", "Open it in the file manager."
+    ),
+    Command("prompts.import", "Import prompts", "-File", "", "From JSONL, CSV or text."),
+    Command("preferences.import", "Import preferences", "File", "", "From JSONL or CSV."),
+    Command("preferences.export", "Export preferences", "File", "Ctrl+E", "As JSONL and CSV."),
+    Command("runs.export", "Export adapter", "File", "", "As a PEFT folder."),
+    Command("file.quit", "Quit", "-File", "Ctrl+Q", "Close the window; runs are stopped."),
+    Command("edit.undo", "Undo", "Edit", "Ctrl+Z", "Take back the last change."),
+    Command("edit.redo", "Redo", "Edit", "Ctrl+Y", "Do it again."),
+    Command("models.load", "Load model", "Model", "Ctrl+L", "Load the chosen model."),
+    Command("models.import", "Import GGUF file", "Model", "", "Converted once."),
+    Command("rank.focus", "Rank answers", "Label", "F6", "To the rank panel and back."),
+    Command("rank.maximise", "Maximise rank panel", "Label", "F11", "Read in the whole window."),
+    Command("rank.first", "A better", "-Label", "1", "", "rank"),
+    Command("rank.second", "B better", "Label", "2", "", "rank"),
+    Command("rank.tie", "Tie", "Label", "=", "", "rank"),
+    Command("rank.both_bad", "Both bad", "Label", "0", "", "rank"),
+    Command("rank.skip", "Skip", "Label", "S", "", "rank"),
+    Command("answers.generate", "Generate answers", "-Label", "Ctrl+Return", "For all prompts."),
+    Command("preferences.simulate", "Simulate annotator", "Label", "", "Judge by a stated rule."),
+    Command("train.start", "Start run", "Train", "Ctrl+R", "With the settings of the page."),
+    Command("job.pause", "Pause or go on", "Train", "Ctrl+.", "Hold the running job."),
+    Command("job.stop", "Stop and save", "Train", "Ctrl+Shift+S", "End at the next step."),
+    Command("train.settings", "Settings", "-Train", "F4", "Show or hide the settings."),
+    Command("train.next_problem", "Next problem", "Train", "F8", "To the next wrong setting."),
+    Command("evaluate.start", "Compare before and after", "Evaluate", "", "On held-out prompts."),
+    *(
+        Command(f"page.{key}", text, "View", f"Ctrl+{n}", f"Show the page {text}.")
+        for n, (key, text) in enumerate(PAGES, start=1)
+    ),
+    Command("view.theme_system", "System theme", "-View", "", "Light or dark as the system."),
+    Command("view.theme_light", "Light theme", "View"),
+    Command("view.theme_dark", "Dark theme", "View"),
+    Command("view.log", "Show log", "-View", "Ctrl+Shift+L", "What jobs said."),
+    Command("view.palette", "Command palette", "View", "Ctrl+K", "Find any command by its name."),
+    Command("help.shortcuts", "Keyboard shortcuts", "Help", "F1", "All keys on one page."),
+    Command("help.report", "Copy report", "Help", "", "Versions and the last log lines."),
+    Command("help.about", "About RLHF Workbench", "Help"),
+)
+
+
+def translate(text: str) -> str:
+    """A command's words in the user's language."""
+    return QCoreApplication.translate("Commands", text)
+
+
+class Actions(QObject):
+    """The commands as QActions of one window."""
+
+    def __init__(self, window: QWidget) -> None:
+        super().__init__(window)
+        self._actions: dict[str, QAction] = {}
+        for command in COMMANDS:
+            action = QAction(translate(command.text), window)
+            action.setObjectName(command.id)
+            action.setMenuRole(QAction.MenuRole.NoRole)
+            tip = translate(command.tip) if command.tip else action.text()
+            if command.shortcut and command.context == "window":
+                action.setShortcut(QKeySequence(command.shortcut))
+                action.setShortcutContext(Qt.ShortcutContext.WindowShortcut)
+                tip = f"{tip} ({command.shortcut})"
+            elif command.shortcut:
+                # Shown in the menu, bound by the rank panel: a digit typed elsewhere is a digit.
+                action.setText(f"{action.text()}\t{command.shortcut}")
+            action.setToolTip(tip)
+            action.setEnabled(False)
+            window.addAction(action)
+            self._actions[command.id] = action
+
+    def __getitem__(self, command_id: str) -> QAction:
+        """The action of a command."""
+        return self._actions[command_id]
+
+    def on(self, command_id: str, do: Callable[[], object]) -> None:
+        """Say what a command does; until then it is disabled."""
+        action = self._actions[command_id]
+        action.triggered.connect(lambda: do())
+        action.setEnabled(True)
+
+    def fill(self, bar: QMenuBar) -> None:
+        """Build the menus."""
+        for name in MENUS:
+            menu = bar.addMenu(translate(name))
+            for command in COMMANDS:
+                if command.menu.lstrip("-") != name:
+                    continue
+                if command.menu.startswith("-"):
+                    menu.addSeparator()
+                menu.addAction(self._actions[command.id])
+
+    def listed(self) -> Iterator[tuple[Command, QAction]]:
+        """Commands with their actions, in order of declaration."""
+        for command in COMMANDS:
+            yield command, self._actions[command.id]
