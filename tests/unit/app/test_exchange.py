@@ -195,7 +195,7 @@ def test_bad_lines_are_told_and_the_good_ones_imported(ws: Workspace, tmp_path: 
     assert [p.line for p in result.problems] == [2]
     path.write_text("{}\n", "utf-8")
     with pytest.raises(
-        UserError, match="no preference that can be used. Line 1: There is no field"
+        UserError, match=r"no preference that can be used\. Line 1: There is no field"
     ):
         exchange.import_preferences(ws, path)
     with pytest.raises(UserError, match=r"no preferences\.jsonl in"):
