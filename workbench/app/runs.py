@@ -188,7 +188,7 @@ def _submit(
         model = yield from ws.model(cancel)
         from workbench.models import adapters
         from workbench.rewards.neural import RewardModel
-        from workbench.training import loop, ppo
+        from workbench.training import learner, loop, ppo
 
         if n_gone:
             yield Warned(
@@ -211,7 +211,7 @@ def _submit(
             )
         finally:
             del ws.live[run_id]
-            adapters.remove(model, ppo.ADAPTER)
+            adapters.remove(model, learner.ADAPTER)
 
     name = ws.run(run_id).name
     return ws.submit(name, "ppo", work, run_id=run_id, total=settings.updates, unit="updates")

@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -34,57 +34,23 @@ from workbench.data.folders import atomic_folder
 from workbench.data.records import Prompt
 from workbench.errors import Cancelled, UserError
 from workbench.events import Event, Progress, Sample, Saved, Step, Warned
-from workbench.models import adapters, checkpoint
+from workbench.models import adapters
 from workbench.models.decoding import Samples, sample, seeds
-from workbench.models.heads import ScalarHead
 from workbench.models.loading import LoadedModel
 from workbench.objectives.advantages import gae, place_rewards
-from workbench.objectives.kl import AdaptiveKL, kl_estimate
+from workbench.objectives.kl import kl_estimate
 from workbench.objectives.masking import masked_mean, masked_whiten
 from workbench.objectives.policy_gradient import explained_variance, ppo_policy_loss, value_loss
 from workbench.objectives.rollout import Rollout
 from workbench.rewards.base import RewardFunction
+from workbench.training.learner import ADAPTER, Learner
 from workbench.training.loop import LiveSettings, batch_indices, permutation, require_finite
+from workbench.training.tally import Clock, Totals
 
 log = logging.getLogger(__name__)
 
-ADAPTER = "policy"
 _SAMPLE, _MINIBATCH = 2, 3  # what a key of `seeds` is for
 _MOST_SKIPPED = 3
-
-
-@dataclass
-class _Learner:
-    """What learns: adapter, value head, optimiser, and the counters that a checkpoint keeps."""
-
-    model: LoadedModel
-    settings: PPOSettings
-    parameters: list[torch.nn.Parameter]
-    value_head: ScalarHead
-    optimiser: torch.optim.Optimizer
-    kl: AdaptiveKL
-    update: int = 0
-    score_shift: float | None = None
-    score_scale: float = 1.0
-    skipped_in_a_row: int = 0
-
-    def save(self, folder: Path) -> None:
-        state = {
-            "update": self.update,
-            "kl_coef": self.kl.coef,
-            "score_shift": self.score_shift,
-            "score_scale": self.score_scale,
-        }
-        lora = self.settings.lora
-        checkpoint.save(folder, self.model, ADAPTER, lora, self.value_head, self.optimiser, state)
-
-    def load(self, folder: Path) -> None:
-        state = checkpoint.load(folder, self.model, ADAPTER, self.value_head, self.optimiser)
-        self.update = int(str(state["update"]))
-        self.kl = replace(self.kl, coef=float(str(state["kl_coef"])))
-        shift = state["score_shift"]
-        self.score_shift = None if shift is None else float(str(shift))
-        self.score_scale = float(str(state["score_scale"]))
 
 
 def train(
@@ -120,7 +86,7 @@ def train(
     if not prompts:
         raise UserError("There are no prompts to train on.", "Add prompts to the training split.")
     live = live or LiveSettings()
-    learner = _learner(model, settings)
+    learner = Learner.fresh(model, settings)
     if resume_from is not None:
         learner.load(resume_from)
     encoded = [model.encode_prompt(p.messages) for p in prompts]
@@ -130,7 +96,7 @@ def train(
         began = time.perf_counter()
         chosen = batch_indices(len(prompts), settings.batch_size, learner.update, settings.seed)
         batch = [prompts[i] for i in chosen]
-        clock = _Clock()
+        clock = Clock()
         try:
             rollout = yield from _roll_out(
                 learner, batch, [encoded[i] for i in chosen], reward, cancel, clock
@@ -162,26 +128,13 @@ def train(
     yield Saved(learner.update, "adapter", str(folder))
 
 
-def _learner(model: LoadedModel, settings: PPOSettings) -> _Learner:
-    parameters = adapters.add(model, ADAPTER, settings.lora, settings.seed)
-    value_head = ScalarHead(model.hidden_size, bias=True).to(model.device)
-    optimiser = torch.optim.AdamW(
-        [*parameters, *value_head.parameters()],
-        lr=settings.learning_rate,
-        eps=settings.adam_eps,
-        weight_decay=0.0,
-    )
-    kl = AdaptiveKL(settings.kl_coef, settings.kl_target, settings.kl_horizon)
-    return _Learner(model, settings, parameters, value_head, optimiser, kl)
-
-
 def _roll_out(
-    learner: _Learner,
+    learner: Learner,
     batch: Sequence[Prompt],
     encoded: Sequence[list[int]],
     reward: RewardFunction,
     cancel: CancelToken,
-    clock: _Clock,
+    clock: Clock,
 ) -> Generator[Event, None, Rollout]:
     """Steps 1 to 3: answers of the policy, the reference's view of them, and their scores."""
     model, settings = learner.model, learner.settings
@@ -240,7 +193,7 @@ def _with_progress(
 
 
 @torch.no_grad()
-def _logps(learner: _Learner, samples: Samples) -> Tensor:
+def _logps(learner: Learner, samples: Samples) -> Tensor:
     """Log-probabilities (B, T) of sampled tokens under the active adapter, 0 on padding."""
     size = learner.settings.micro_batch_size
     rows = []
@@ -256,7 +209,7 @@ def _logps(learner: _Learner, samples: Samples) -> Tensor:
     return torch.cat(rows)
 
 
-def _shaped_scores(learner: _Learner, rollout: Rollout) -> Tensor:
+def _shaped_scores(learner: Learner, rollout: Rollout) -> Tensor:
     """Scores (B,) normalised, clipped, and punished for cut answers.
 
     The first batch fixes shift and scale: the policy still is the reference then.
@@ -273,10 +226,10 @@ def _shaped_scores(learner: _Learner, rollout: Rollout) -> Tensor:
 
 
 def _learn(
-    learner: _Learner,
+    learner: Learner,
     rollout: Rollout,
     cancel: CancelToken,
-    clock: _Clock,
+    clock: Clock,
     live: LiveSettings,
 ) -> Generator[Event, None, dict[str, float]]:
     """Steps 4 and 5: advantages, then the optimiser steps; returns the update's metrics."""
@@ -301,7 +254,7 @@ def _learn(
     for group in learner.optimiser.param_groups:
         group["lr"] = lr
 
-    totals = _Totals()
+    totals = Totals()
     with clock.timing("optimise"), adapters.active(learner.model, ADAPTER):
         yield from _epochs(learner, rollout, advantages, returns, cancel, totals)
     if totals.n_skipped:
@@ -334,12 +287,12 @@ def _learn(
 
 
 def _epochs(
-    learner: _Learner,
+    learner: Learner,
     rollout: Rollout,
     advantages: Tensor,
     returns: Tensor,
     cancel: CancelToken,
-    totals: _Totals,
+    totals: Totals,
 ) -> Iterator[Event]:
     """A fresh permutation of whole answers per epoch, one optimiser step per minibatch."""
     settings = learner.settings
@@ -361,13 +314,13 @@ def _epochs(
 
 
 def _gradients(
-    learner: _Learner,
+    learner: Learner,
     rollout: Rollout,
     advantages: Tensor,
     returns: Tensor,
     index: Tensor,
     cancel: CancelToken,
-    totals: _Totals,
+    totals: Totals,
 ) -> None:
     """Gradients of one minibatch, in micro-batches weighted by their tokens."""
     model, settings = learner.model, learner.settings
@@ -416,7 +369,7 @@ def _gradients(
     totals.add(sums)
 
 
-def _step(learner: _Learner, totals: _Totals) -> None:
+def _step(learner: Learner, totals: Totals) -> None:
     """Clip and step; a gradient that is not finite is dropped and counted instead."""
     settings = learner.settings
     policy_norm = _norm(learner.parameters)
@@ -438,7 +391,7 @@ def _norm(parameters: Sequence[torch.nn.Parameter]) -> float:
     return float(torch.nn.utils.get_total_norm(grads))
 
 
-def _samples(learner: _Learner, batch: Sequence[Prompt], rollout: Rollout) -> Iterator[Event]:
+def _samples(learner: Learner, batch: Sequence[Prompt], rollout: Rollout) -> Iterator[Event]:
     """The first answers of the batch: an honest draw, not the best ones."""
     kl = ((rollout.old_logps - rollout.ref_logps) * rollout.is_response).sum(1)
     for row in range(min(learner.settings.n_samples, len(batch))):
@@ -454,64 +407,7 @@ def _samples(learner: _Learner, batch: Sequence[Prompt], rollout: Rollout) -> It
         )
 
 
-def _checkpoint(learner: _Learner, run_dir: Path) -> Saved:
+def _checkpoint(learner: Learner, run_dir: Path) -> Saved:
     folder = run_dir / "checkpoints" / f"step-{learner.update:06d}"
     learner.save(folder)
     return Saved(learner.update, "checkpoint", str(folder))
-
-
-@dataclass
-class _Totals:
-    """Means over the minibatches of one update."""
-
-    sums: dict[str, float] = field(default_factory=dict)
-    norms: list[tuple[float, float]] = field(default_factory=list)
-    n_minibatches: int = 0
-    n_steps: int = 0
-    n_skipped: int = 0
-    last_kl: float = 0.0
-    first_ratio_error: float = 0.0
-
-    @property
-    def is_first(self) -> bool:
-        return self.n_minibatches == 0
-
-    def add(self, minibatch: Mapping[str, float]) -> None:
-        self.n_minibatches += 1
-        self.last_kl = minibatch["policy/approx_kl"]
-        for name, value in minibatch.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-
-    def metrics(self) -> dict[str, float]:
-        n_norms = max(len(self.norms), 1)
-        return {
-            **{name: value / self.n_minibatches for name, value in self.sums.items()},
-            "policy/first_ratio_error": self.first_ratio_error,
-            "policy/grad_norm": sum(p for p, _ in self.norms) / n_norms,
-            "value/grad_norm": sum(v for _, v in self.norms) / n_norms,
-            "optim/steps": float(self.n_steps),
-        }
-
-
-class _Clock:
-    """Seconds per phase of one update."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    def timing(self, phase: str) -> _Phase:
-        return _Phase(self, phase)
-
-    def metrics(self) -> dict[str, float]:
-        return {f"time/{phase}": seconds for phase, seconds in self.seconds.items()}
-
-
-class _Phase:
-    def __init__(self, clock: _Clock, phase: str) -> None:
-        self._clock, self._phase = clock, phase
-
-    def __enter__(self) -> None:
-        self._began = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self._clock.seconds[self._phase] = time.perf_counter() - self._began
