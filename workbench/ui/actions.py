@@ -126,7 +126,7 @@ class Actions(QObject):
     def on(self, command_id: str, do: Callable[[], object]) -> None:
         """Say what a command does; until then it is disabled."""
         action = self._actions[command_id]
-        action.triggered.connect(lambda: do())
+        action.triggered.connect(lambda _checked=False: do())
         action.setEnabled(True)
 
     def fill(self, bar: QMenuBar) -> None:

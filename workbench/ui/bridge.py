@@ -18,7 +18,7 @@ class JobBridge(QObject):
     """The only consumer of the jobs' events in the window."""
 
     started = Signal(object)  # Job
-    event = Signal(object, object)  # Job, Event
+    happened = Signal(object, object)  # Job, Event
     finished = Signal(object, object)  # Job, Finished
     experiment_changed = Signal()
 
@@ -48,7 +48,7 @@ class JobBridge(QObject):
             for event in job.drain():
                 if isinstance(event, Started):
                     self.started.emit(job)
-                self.event.emit(job, event)
+                self.happened.emit(job, event)
                 if isinstance(event, Finished):
                     self._jobs.remove(job)
                     self.finished.emit(job, event)

@@ -227,7 +227,8 @@ def _sheet(t: Mapping[str, str]) -> str:
     return f"""
     QLabel[role="muted"] {{ color: {t["muted"]}; }}
     QLabel[role="text-2"] {{ color: {t["text-2"]}; }}
-    QToolTip {{ color: {t["on-tooltip"]}; background: {t["tooltip"]}; border: 0; padding: 4px 6px; }}
+    QToolTip {{ color: {t["on-tooltip"]}; background: {t["tooltip"]};
+        border: 0; padding: 4px 6px; }}
     QFrame[card="true"] {{ background: {t["surface"]}; border: 1px solid {t["border"]};
         border-radius: 8px; }}
     QFrame[line="true"] {{ background: {t["border"]}; border: 0; max-height: 1px; }}
@@ -248,9 +249,9 @@ def _sheet(t: Mapping[str, str]) -> str:
     QComboBox QAbstractItemView {{ background: {t["surface"]}; color: {t["text"]};
         border: 1px solid {t["control"]}; selection-background-color: {t["selected"]};
         selection-color: {t["text"]}; }}
-    QTextBrowser[reading="true"], QPlainTextEdit[reading="true"] {{ border: 0; padding: 0;
+    QTextEdit[reading="true"], QPlainTextEdit[reading="true"] {{ border: 0; padding: 0;
         background: transparent; }}
-    QTextBrowser[reading="true"]:focus, QPlainTextEdit[reading="true"]:focus {{
+    QTextEdit[reading="true"]:focus, QPlainTextEdit[reading="true"]:focus {{
         border: 2px solid {t["focus"]}; }}
 
     QPushButton[kind] {{ border-radius: 4px; padding: 3px 11px; min-height: 20px; }}

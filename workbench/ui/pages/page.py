@@ -41,8 +41,9 @@ class UiContext:
 
 
 class Page(QWidget):
-    """One stage of the experiment. `refresh` reads the records again and is called when the page
-    is shown and whenever the experiment changed while it is visible.
+    """One stage of the experiment.
+
+    `refresh` is called when the page is shown, and whenever the experiment changed meanwhile.
     """
 
     key: ClassVar[str]

@@ -6,8 +6,8 @@ from PySide6.QtCore import QRectF, Qt, Signal
 from PySide6.QtGui import QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from workbench.ui.theme import theme
-from workbench.ui.widgets.basics import Badge, Button, ElidedLabel, Status, button, label, scaled
+from workbench.ui.theme import scaled, theme
+from workbench.ui.widgets.basics import Badge, Button, ElidedLabel, Status, button, label
 
 
 class PageHeader(QWidget):

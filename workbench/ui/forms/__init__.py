@@ -1,0 +1,1 @@
+"""Forms derived from settings models."""

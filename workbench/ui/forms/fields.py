@@ -1,0 +1,159 @@
+"""One field of a settings form: label, control, unit, help or problem under it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QWidget,
+)
+
+from workbench.config.toml import bounds
+from workbench.ui.theme import repolish, scaled, theme
+from workbench.ui.widgets import label
+
+CONTROL_WIDTH = 96
+UNIT_WIDTH = 44
+
+
+def as_text(value: object) -> str:
+    """A value as a field shows it: 1e-05 as 1e-5, true minus sign left to the eye."""
+    if isinstance(value, float):
+        return f"{value:g}".replace("e-0", "e-").replace("e+0", "e+")
+    return str(value)
+
+
+class Field(QObject):
+    """The widgets of one setting; values are what pydantic takes (text for numbers)."""
+
+    changed = Signal()
+
+    def __init__(self, name: str, info: FieldInfo, parent: QWidget) -> None:
+        super().__init__(parent)
+        extra = info.json_schema_extra
+        ui: dict[str, Any] = extra.get("ui", {}) if isinstance(extra, dict) else {}  # type: ignore[assignment]
+        self.name = name
+        self.info = info
+        self.group: str = ui.get("group", "General")
+        self.is_live: bool = ui.get("is_live", False)
+        title = f"{info.title or name} {ui.get('symbol', '')}".strip()
+        self.title = title
+        self.label = label(title, wrap=True)
+        self.unit = label(ui.get("unit", ""), "muted")
+        scaled(self.unit, 0.92)
+        self.help = label(info.description or "", "muted", wrap=True)
+        scaled(self.help, 0.92)
+        self._problem_icon = QLabel()
+        self._problem = label("", wrap=True)
+        self._problem.setProperty("status", "bad")
+        scaled(self._problem, 0.92)
+        self.control = self._make_control()
+        self.control.setObjectName(f"field-{name}")
+        self.control.setAccessibleName(title)
+        self.control.setAccessibleDescription(info.description or "")
+        self.control.setToolTip(self._tip())
+        self.label.setToolTip(self._tip())
+        self.label.setBuddy(self.control)
+        self.set_value(info.get_default())
+        self.set_problem("")
+
+    def _tip(self) -> str:
+        low, high = bounds(self.info)
+        tip = self.info.description or ""
+        if low is not None and high is not None:
+            tip += f" ({as_text(float(low))} – {as_text(float(high))})"
+        return f"{tip} [{self.name}]"
+
+    def _make_control(self) -> QWidget:
+        annotation = self.info.annotation
+        if annotation is bool:
+            box = QCheckBox()
+            box.toggled.connect(lambda _on: self.changed.emit())
+            return box
+        if get_origin(annotation) is Literal:
+            combo = QComboBox()
+            combo.addItems([str(choice) for choice in get_args(annotation)])
+            combo.currentIndexChanged.connect(lambda _i: self.changed.emit())
+            combo.setFixedWidth(CONTROL_WIDTH)
+            return combo
+        edit = QLineEdit()
+        edit.textChanged.connect(lambda _t: self.changed.emit())
+        edit.setFixedWidth(CONTROL_WIDTH)
+        if annotation in (int, float):
+            edit.setAlignment(Qt.AlignmentFlag.AlignRight)
+        return edit
+
+    def add_to(self, grid: QGridLayout, row: int) -> None:
+        """Take two rows of a grid: the control, and help or problem under it."""
+        grid.addWidget(self.label, row, 0)
+        grid.addWidget(self.control, row, 1)
+        grid.addWidget(self.unit, row, 2)
+        under = QHBoxLayout()
+        under.setSpacing(4)
+        under.addWidget(self._problem_icon, 0, Qt.AlignmentFlag.AlignTop)
+        under.addWidget(self._problem, 1)
+        under.addWidget(self.help, 1)
+        grid.addLayout(under, row + 1, 0, 1, 3)
+
+    def value(self) -> object:
+        """What the user entered; numbers as text when they are none, for the sentence."""
+        control = self.control
+        if isinstance(control, QCheckBox):
+            return control.isChecked()
+        if isinstance(control, QComboBox):
+            return control.currentText()
+        assert isinstance(control, QLineEdit)
+        text = control.text().strip().replace("−", "-")
+        if self.info.annotation in (int, float):
+            kind: type[int] | type[float] = self.info.annotation  # type: ignore[assignment]
+            try:
+                return kind(text)
+            except ValueError:
+                return text
+        return text
+
+    def set_value(self, value: object) -> None:
+        """Show a value."""
+        control = self.control
+        if isinstance(control, QCheckBox):
+            control.setChecked(bool(value))
+        elif isinstance(control, QComboBox):
+            control.setCurrentText(str(value))
+        elif isinstance(control, QLineEdit):
+            control.setText(as_text(value))
+            control.setCursorPosition(0)
+
+    def summary(self) -> str:
+        """Title and value in a word or two, for a folded group."""
+        return f"{self.title} {as_text(self.value())}"
+
+    def set_problem(self, message: str) -> None:
+        """Show a sentence in place of the help, or the help again."""
+        has_problem = bool(message)
+        self._problem.setText(message)
+        self._problem.setVisible(has_problem)
+        self._problem_icon.setVisible(has_problem)
+        if has_problem:
+            self._problem_icon.setPixmap(theme().icon("bad", "bad", 14).pixmap(14, 14))
+        # Help costs a line per field: shown for live settings only, else in the tooltip.
+        self.help.setVisible(not has_problem and self.is_live)
+        self.control.setAccessibleDescription(message or self.info.description or "")
+        if bool(self.control.property("problem")) != has_problem:
+            self.control.setProperty("problem", has_problem)
+            repolish(self.control)
+
+    def problem(self) -> str:
+        """The sentence under the field, empty when there is none."""
+        return self._problem.text()
+
+    def set_locked(self, locked: bool) -> None:
+        """Make the control flat and dead; live settings are left alone by the form."""
+        self.control.setEnabled(not locked)

@@ -1,0 +1,217 @@
+"""A form made from a settings model: nothing of a hyperparameter is said twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import (
+    QComboBox,
+    QGridLayout,
+    QHBoxLayout,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from workbench.config import toml
+from workbench.config.spec import Settings
+from workbench.config.toml import SettingsError
+from workbench.ui.forms.fields import UNIT_WIDTH, Field
+from workbench.ui.theme import theme
+from workbench.ui.widgets import ElidedLabel, label, line
+
+S = TypeVar("S", bound=Settings)
+
+
+class _Group(QWidget):
+    """Fields under a heading that folds; folded it says its values in one line."""
+
+    def __init__(self, title: str, fields: list[Field], is_open: bool) -> None:
+        super().__init__()
+        self.fields = fields
+        self._toggle = QToolButton()
+        self._toggle.setText(title)
+        self._toggle.setAutoRaise(True)
+        self._toggle.setCheckable(True)
+        self._toggle.setChecked(is_open)
+        self._toggle.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self._toggle.setAccessibleName(title)
+        font = self._toggle.font()
+        font.setWeight(font.Weight.DemiBold)
+        self._toggle.setFont(font)
+        self._summary = ElidedLabel("", "muted")
+        self._body = QWidget()
+        grid = QGridLayout(self._body)
+        grid.setContentsMargins(0, 0, 0, 4)
+        grid.setHorizontalSpacing(8)
+        grid.setVerticalSpacing(4)
+        grid.setColumnStretch(0, 1)
+        grid.setColumnMinimumWidth(2, UNIT_WIDTH)
+        for i, field in enumerate(fields):
+            field.add_to(grid, 2 * i)
+        head = QHBoxLayout()
+        head.setContentsMargins(0, 0, 0, 0)
+        head.addWidget(self._toggle)
+        head.addWidget(self._summary, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        layout.addLayout(head)
+        layout.addWidget(self._body)
+        layout.addWidget(line())
+        self._toggle.toggled.connect(self._show)
+        theme().changed.connect(lambda: self._show(self._toggle.isChecked()))
+        self._show(is_open)
+
+    def open(self) -> None:
+        """Unfold."""
+        self._toggle.setChecked(True)
+
+    def _show(self, is_open: bool) -> None:
+        self._body.setVisible(is_open)
+        self._summary.setVisible(not is_open)
+        self._summary.setText(", ".join(field.summary() for field in self.fields[:3]))
+        icon = "chevron-down" if is_open else "chevron-right"
+        self._toggle.setIcon(theme().icon(icon, "text-2", 14))
+
+
+class SettingsForm(QWidget, Generic[S]):
+    """Fields of a settings model in their groups, checked as a whole at every change.
+
+    Args:
+        model: The settings model.
+        presets: Name of a preset to the values it changes from the defaults.
+    """
+
+    changed = Signal()
+    value_changed = Signal(str, object)
+    problems_changed = Signal(int)
+
+    _OPEN_GROUPS = 3
+
+    def __init__(
+        self, model: type[S], presets: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
+        super().__init__()
+        self._model = model
+        self._presets = presets or {}
+        self._problems: dict[str, str] = {}
+        self._is_quiet = False
+        self.fields = {name: Field(name, info, self) for name, info in toml.fields(model)}
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(8)
+        self.preset = QComboBox()
+        if self._presets:
+            layout.addLayout(self._preset_row())
+        by_group: dict[str, list[Field]] = {}
+        for field in self.fields.values():
+            by_group.setdefault(field.group, []).append(field)
+        self._groups = [
+            _Group(title, fields, i < self._OPEN_GROUPS)
+            for i, (title, fields) in enumerate(by_group.items())
+        ]
+        for group in self._groups:
+            layout.addWidget(group)
+        for field in self.fields.values():
+            field.changed.connect(lambda name=field.name: self._on_change(name))
+        first = next(iter(self.fields.values()))
+        self.setFocusProxy(first.control)
+
+    def _preset_row(self) -> QHBoxLayout:
+        self.preset.addItem(self.tr("Defaults"), None)
+        for name in self._presets:
+            self.preset.addItem(name[:1].upper() + name[1:], name)
+        self.preset.setAccessibleName(self.tr("Preset"))
+        self.preset.activated.connect(self._take_preset)
+        row = QHBoxLayout()
+        words = label(self.tr("Preset"))
+        words.setBuddy(self.preset)
+        row.addWidget(words)
+        row.addStretch(1)
+        row.addWidget(self.preset)
+        row.addSpacing(UNIT_WIDTH + 8)
+        return row
+
+    def _take_preset(self) -> None:
+        values = self._presets.get(self.preset.currentData() or "", {})
+        self.set_values({**self._model().model_dump(), **values})
+
+    def values(self) -> dict[str, Any]:
+        """What is entered, nested as the model is; it may be wrong."""
+        nested: dict[str, Any] = {}
+        for name, field in self.fields.items():
+            *path, leaf = name.split(".")
+            inner = nested
+            for part in path:
+                inner = inner.setdefault(part, {})
+            inner[leaf] = field.value()
+        return nested
+
+    def set_values(self, values: Mapping[str, Any]) -> None:
+        """Show values, nested as the model is; settings that are not named stay."""
+        self._is_quiet = True
+        for name, value in _flat(values).items():
+            if name in self.fields:
+                self.fields[name].set_value(value)
+        self._is_quiet = False
+        self._on_change("")
+
+    def settings(self) -> S:
+        """The settings.
+
+        Raises:
+            SettingsError: With every problem; they also stand under their fields.
+        """
+        return toml.validate(self._model, self.values())
+
+    def n_problems(self) -> int:
+        """How many settings must be corrected."""
+        return len(self._problems)
+
+    def problems(self) -> dict[str, str]:
+        """The sentences under the fields, by name of the setting."""
+        return dict(self._problems)
+
+    def go_to_first_problem(self) -> None:
+        """Put the cursor into the first field that must be corrected."""
+        for group in self._groups:
+            for field in group.fields:
+                if field.problem():
+                    group.open()
+                    field.control.setFocus(Qt.FocusReason.ShortcutFocusReason)
+                    return
+
+    def set_locked(self, locked: bool) -> None:
+        """Lock all but the settings that may change while a run goes on."""
+        self.preset.setEnabled(not locked)
+        for field in self.fields.values():
+            field.set_locked(locked and not field.is_live)
+
+    def _on_change(self, name: str) -> None:
+        if self._is_quiet:
+            return
+        try:
+            self.settings()
+            problems: dict[str, str] = {}
+        except SettingsError as error:
+            problems = {p.field: p.message for p in error.problems}
+        for field in self.fields.values():
+            field.set_problem(problems.get(field.name, ""))
+        self._problems = problems
+        self.problems_changed.emit(len(problems))
+        self.changed.emit()
+        if name and name not in problems:
+            self.value_changed.emit(name, self.fields[name].value())
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
