@@ -50,12 +50,10 @@ def model_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def environment(tmp_path) -> dict[str, str]:
+def environment(home) -> dict[str, str]:
     return {
         **os.environ,
-        "RLHF_WORKBENCH_HOME": str(tmp_path / "home"),
-        "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "1",
+        "RLHF_WORKBENCH_HOME": str(home),
         "PYTHONPATH": str(REPOSITORY),
         "PYTHONUNBUFFERED": "1",
     }

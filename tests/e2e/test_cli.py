@@ -6,8 +6,7 @@ from workbench.cli import main
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("RLHF_WORKBENCH_HOME", str(tmp_path / "home"))
+def _working_folder(tmp_path, monkeypatch):
     monkeypatch.delenv("RLHF_WORKBENCH_EXPERIMENT", raising=False)
     monkeypatch.chdir(tmp_path)
 

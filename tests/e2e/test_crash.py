@@ -24,9 +24,8 @@ PPO = (
 
 
 @pytest.fixture
-def scored(tmp_path, environment, model_folder, monkeypatch):
+def scored(tmp_path, model_folder):
     """An experiment with a reward model, closed."""
-    monkeypatch.setenv("RLHF_WORKBENCH_HOME", environment["RLHF_WORKBENCH_HOME"])
     ws = Workspace.open(tmp_path / "experiment", create=True)
     library.select_model(ws, str(model_folder))
     ws.experiment.prompts.add_many([NewPrompt((Message("user", f"w{i}"),)) for i in range(8)])

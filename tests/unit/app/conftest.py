@@ -22,13 +22,7 @@ def model_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("RLHF_WORKBENCH_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def open_workspace(tmp_path, home) -> Iterator[Callable[..., Workspace]]:
+def open_workspace(tmp_path) -> Iterator[Callable[..., Workspace]]:
     opened: list[Workspace] = []
 
     def open_one(name: str = "experiment", **kwargs: bool) -> Workspace:

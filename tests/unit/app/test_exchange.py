@@ -126,7 +126,7 @@ def test_export_is_whole_and_in_the_form_of_trl(ws: Workspace, tmp_path: Path) -
         "**1 of 6 judgements are simulated**",
         "| simulated | simulated | 1 |",
         "| ada | person | 4 |",
-        "1 ties, 1 both bad, 1 skipped",
+        "(ties: 1, both bad: 1, skipped: 1)",
         "- tiny: 12 answers",
         "Preferences of the experiment experiment",
     ):

@@ -1,14 +1,6 @@
-from pathlib import Path
-
 import pytest
 
 from workbench.app.settings import UserSettings
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("RLHF_WORKBENCH_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
 
 
 def test_what_is_saved_comes_back(tmp_path):
