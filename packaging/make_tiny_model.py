@@ -42,12 +42,26 @@ def dialogue(rng: random.Random) -> tuple[str, str]:
         question, answer = rng.choice(chinese["questions"]), rng.choice(chinese["answers"])
         return question.format(t=topic), answer.format(t=topic)
     topic, other = rng.sample(TEXTS["topics"], 2)
-    question = rng.choice(TEXTS["questions"]).format(t=topic, u=other)
+    if rng.random() < 0.3:
+        question = _babble(rng)
+    else:
+        question = rng.choice(TEXTS["questions"]).format(t=topic, u=other)
     answer = _sentence(rng, topic, other)
     if rng.random() < 0.3:
         tail = rng.choice(TEXTS["tails"]).format(u=other)
         answer += " " + (tail if rng.random() < 0.7 else _sentence(rng, topic, other))
     return question, answer
+
+
+def _babble(rng: random.Random) -> str:
+    """Words that mean nothing: without them, a question of another kind gets a Chinese answer."""
+    words = [
+        "".join(
+            rng.choice("bcdfghklmnprstvw") + rng.choice("aeiou") for _ in range(rng.randint(1, 4))
+        )
+        for _ in range(rng.randint(3, 40))
+    ]
+    return " ".join(words).capitalize() + rng.choice(".?!")
 
 
 def _sentence(rng: random.Random, topic: str, other: str) -> str:
@@ -153,7 +167,7 @@ preference for one of them can be learnt in seconds. It knows nothing.
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--steps", type=int, default=1000)
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
