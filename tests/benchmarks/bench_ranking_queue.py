@@ -33,8 +33,18 @@ def main(n_comparisons: int) -> dict[str, float]:
             number = item.comparison.id
             _timed(timings["judge"], lambda n=number: labelling.judge(ws, n, "first", 1.0))
             _timed(timings["progress"], lambda: labelling.progress(ws))
+        start = time.perf_counter()
         ws.close()
-    figures = {"n_comparisons": n_comparisons, "fill_s": round(seconds, 1)}
+        closing = time.perf_counter() - start
+        start = time.perf_counter()
+        Workspace.open(ws.path).close()
+        opening = time.perf_counter() - start
+    figures = {
+        "n_comparisons": n_comparisons,
+        "fill_s": round(seconds, 1),
+        "close_with_backup_s": round(closing, 2),
+        "open_and_close_s": round(opening, 2),
+    }
     for name, values in timings.items():
         values.sort()
         figures[f"{name}_p50_ms"] = round(values[len(values) // 2], 2)

@@ -315,7 +315,7 @@ def test_check_finds_what_is_wrong(closed: Path, database: sqlite3.Connection) -
     assert not report.is_whole
     for sentence in (
         "refers to a missing row of runs",
-        "ranking queue differs from the judgements in 1 places",
+        "ranking queue and the judgements differ (entries: 1)",
         "search index knows 2 of 1 prompts",
         "adapter adapters/run-1 is gone",
         "logs is not complete",

@@ -285,8 +285,8 @@ def _card(
         "`rejected` as lists of messages), with `annotator`, `annotator_kind`, `group`, "
         "`language` and `split` in each row.",
         f"- `{TABLE}`: the same pairs as a table.",
-        f"- `{UNDECIDED}`: {len(undecided)} comparisons without a winner: {verdicts['tie']} ties, "
-        f"{verdicts['both_bad']} both bad, {verdicts['skip']} skipped.",
+        f"- `{UNDECIDED}`: {len(undecided)} comparisons without a winner (ties: {verdicts['tie']}, "
+        f"both bad: {verdicts['both_bad']}, skipped: {verdicts['skip']}).",
         "",
         "`split` is that of the prompt: `heldout` prompts were kept out of training.",
         "",

@@ -75,9 +75,7 @@ def _queue(experiment: Experiment) -> list[str]:
         " (SELECT annotator_id, comparison_id FROM pending EXCEPT"
         " SELECT annotator_id, comparison_id FROM queue))"
     )
-    return (
-        [f"The ranking queue differs from the judgements in {n_wrong} places."] if n_wrong else []
-    )
+    return [f"The ranking queue and the judgements differ (entries: {n_wrong})."] if n_wrong else []
 
 
 def _search(experiment: Experiment) -> list[str]:

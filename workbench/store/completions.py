@@ -144,13 +144,15 @@ def to_completion(row: sqlite3.Row) -> Completion:
 
 
 def _insert(connection: sqlite3.Connection, completion: NewCompletion) -> int:
+    # SQLite holds UTF-8: half of a character, as a text field can give it, cannot be stored.
+    text = completion.text.encode("utf-8", "replace").decode()
     completion_id = connection.execute(
         "INSERT INTO completions (prompt_id, text, token_ids, finish, source, model_digest,"
         " model_name, adapter, sampling, seed, run_id, created_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             completion.prompt_id,
-            completion.text,
+            text,
             json.dumps(list(completion.token_ids)),
             completion.finish,
             completion.source,
@@ -165,7 +167,7 @@ def _insert(connection: sqlite3.Connection, completion: NewCompletion) -> int:
     ).lastrowid
     connection.execute(
         "INSERT INTO completion_search (rowid, text) VALUES (?, ?)",
-        (completion_id, index_text(completion.text)),
+        (completion_id, index_text(text)),
     )
     return int(completion_id or 0)
 

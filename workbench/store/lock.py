@@ -44,7 +44,7 @@ class ExperimentHeld(EnvironmentProblem):
         where = "this computer" if is_here else holder.host
         super().__init__(
             f"{folder.name} is open in another program: process {holder.pid} on {where}, "
-            f"since {holder.since}.",
+            f"since {holder.since[:16].replace('T', ' ')} UTC.",
             "Open it read-only, or close that program first."
             if is_here
             else "Open it read-only, or close that program first. If it is certain that it no "

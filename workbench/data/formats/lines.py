@@ -48,11 +48,7 @@ def read_text(path: Path) -> str:
         UserError: There is no such file, or it is not text.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"{path.name} is larger than 1 GB.", "Split it into smaller files.")
-        content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
+        content = _read_bytes(path)
     except FileNotFoundError:
         raise UserError(f"There is no file {path}.", "Check the path.") from None
     except (EOFError, zlib.error, gzip.BadGzipFile):
@@ -64,6 +60,18 @@ def read_text(path: Path) -> str:
             f"{path} could not be read: {error.strerror or error}.", "Choose a file."
         ) from None
     return decode(content, path.name)
+
+
+def _read_bytes(path: Path) -> bytes:
+    """The unpacked content, at most `MAX_BYTES` of it: a small gzip file can hold terabytes."""
+    with path.open("rb") as file:
+        is_packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        unpacked = gzip.GzipFile(fileobj=file) if is_packed else file
+        content = unpacked.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise UserError(f"{path.name} is larger than 1 GB.", "Split it into smaller files.")
+    return content
 
 
 def decode(content: bytes, name: str) -> str:
