@@ -27,7 +27,7 @@ from tests.tinymodels import TokenShare
 from workbench.cancel import CancelToken
 from workbench.config.lora import LoraSettings
 from workbench.config.ppo import PPOSettings
-from workbench.data.records import Message
+from workbench.data.records import Message, Prompt
 from workbench.errors import Cancelled, UserError
 from workbench.events import Event, Saved, Step, Warned
 from workbench.models import adapters
@@ -35,7 +35,7 @@ from workbench.models.loading import LoadedModel
 from workbench.rewards.base import RewardFunction
 from workbench.rewards.neural import RewardModel
 from workbench.training import ppo
-from workbench.training.loop import LiveSettings
+from workbench.training.loop import LiveSettings, permutation
 
 TOKEN = 7
 GRADIENT = Level(1e-7, 2e-3)  # sums in another order, relative to the size of a step of 1e-2
@@ -68,6 +68,7 @@ class Finished:
         run_dir: Path,
         *,
         reward: RewardFunction | None = None,
+        prompts: Sequence[Prompt] | None = None,
         cancel: CancelToken | None = None,
         on_event: Callable[[Event], None] | None = None,
         **kwargs: Any,
@@ -76,7 +77,7 @@ class Finished:
         self.events: list[Event] = []
         for event in ppo.train(
             model,
-            tinymodels.prompts(),
+            prompts or tinymodels.prompts(),
             reward or TokenShare(TOKEN),
             settings,
             cancel or CancelToken(),
@@ -308,6 +309,41 @@ def test_a_stop_at_any_event_resumes_to_the_same_bits(
         assert second.adapter().keys() == whole.adapter().keys()
         for key, weight in whole.adapter().items():
             assert_close(second.adapter()[key], weight, EXACT)
+
+
+def test_each_epoch_of_each_update_has_an_order_of_its_own(
+    llama: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole answers in a fresh permutation: none left out, none twice."""
+    orders: list[list[int]] = []
+
+    def note(n: int, *key: int) -> list[int]:
+        orders.append(permutation(n, *key))
+        return orders[-1]
+
+    monkeypatch.setattr(ppo, "permutation", note)
+    Finished(llama, _settings(updates=3, epochs=2), tmp_path)
+    assert len(orders) == 6
+    assert all(sorted(order) == list(range(16)) for order in orders)
+    assert len({tuple(order) for order in orders}) == 6
+
+
+def test_answers_are_drawn_anew_in_every_update(llama: LoadedModel, tmp_path: Path) -> None:
+    """One prompt and a policy that does not move: only the draw can differ."""
+    batches: list[list[list[int]]] = []
+
+    class Noting(TokenShare):
+        def score(self, prompts: Any, answers: Any) -> list[float]:
+            batches.append([list(answer) for answer in answers])
+            return super().score(prompts, answers)
+
+    settings = _settings(learning_rate=0.0)
+    prompts = tinymodels.prompts(1)
+    Finished(llama, settings, tmp_path, reward=Noting(TOKEN), prompts=prompts)
+    assert len(batches) == 3
+    for batch in batches:
+        assert len({tuple(answer) for answer in batch}) > 8, "answers of a batch differ"
+    assert batches[0] != batches[1] != batches[2]
 
 
 @pytest.mark.parametrize(("epochs", "minibatches"), [(1, 1), (3, 1), (2, 4)])

@@ -238,6 +238,31 @@ def test_too_few_pairs_are_told_before_anything_is_trained(
     assert not (tmp_path / "r").exists()
 
 
+def test_no_prompt_is_both_trained_on_and_held_out(
+    llama: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two pairs about one prompt on both sides would flatter the held-out accuracy."""
+    forward = RewardModel.forward
+    seen: dict[bool, set[tuple[int, ...]]] = {True: set(), False: set()}
+    prefixes = [tuple(llama.encode_prompt(m)) for m in MESSAGES]
+
+    def note(self: RewardModel, sequences: Any) -> torch.Tensor:
+        is_training = torch.is_grad_enabled()
+        for ids in map(tuple, sequences):
+            seen[is_training] |= {p for p in prefixes if ids[: len(p)] == p}
+        return forward(self, sequences)
+
+    monkeypatch.setattr(RewardModel, "forward", note)
+    for seed in range(4):
+        seen[True].clear()
+        seen[False].clear()
+        _train(llama, _settings(seed=seed), tmp_path / str(seed))
+        assert seen[True]
+        assert seen[False]
+        assert seen[True] | seen[False] == set(prefixes)
+        assert not seen[True] & seen[False]
+
+
 def test_pairs_that_are_too_long_are_left_out_and_counted(
     llama: LoadedModel, tmp_path: Path
 ) -> None:
