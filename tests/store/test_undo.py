@@ -264,4 +264,4 @@ class Editing(RuleBasedStateMachine):
 
 
 class TestEditing(Editing.TestCase):  # type: ignore[misc]
-    settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
+    settings = settings(max_examples=8, stateful_step_count=15, deadline=None)

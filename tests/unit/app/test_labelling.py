@@ -22,11 +22,12 @@ def ws(tmp_path: Path) -> Iterator[Workspace]:
 
 
 def fill(ws: Workspace, n_prompts: int, answers: tuple[str, ...]) -> None:
-    for i in range(n_prompts):
-        [prompt_id] = ws.experiment.prompts.add_many([NewPrompt((Message("user", f"p{i}"),))])
-        ws.experiment.completions.add_many(
-            [NewCompletion(prompt_id, text, seed=k) for k, text in enumerate(answers)]
-        )
+    with ws.experiment.database.write():
+        for i in range(n_prompts):
+            [prompt_id] = ws.experiment.prompts.add_many([NewPrompt((Message("user", f"p{i}"),))])
+            ws.experiment.completions.add_many(
+                [NewCompletion(prompt_id, text, seed=k) for k, text in enumerate(answers)]
+            )
 
 
 def shown(ws: Workspace) -> list[tuple[int, int]]:
