@@ -13,13 +13,15 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidge
 Row = TypeVar("Row")
 Index = QModelIndex | QPersistentModelIndex
 _ROOT = QModelIndex()
+FREE_WIDTH = 100
 
 
 @dataclass(frozen=True)
 class Column(Generic[Row]):
     """One column. `sample` is the widest text expected: it sets the width without a scan of rows.
 
-    A column without a sample shares what is left of the width.
+    A column without a sample shares what is left of the width. Where the table is too narrow,
+    optional columns go, the last one first: a cut number is worse than none.
     """
 
     title: str
@@ -28,6 +30,7 @@ class Column(Generic[Row]):
     is_number: bool = False
     icon: Callable[[Row], QIcon | None] | None = None
     tooltip: Callable[[Row], str] | None = None
+    is_optional: bool = False
 
 
 class RowsModel(QAbstractTableModel, Generic[Row]):
@@ -145,14 +148,25 @@ class RowsView(QTableView, Generic[Row]):
         self._share_width()
 
     def _share_width(self) -> None:
-        metrics = self.fontMetrics()
-        widths = [
-            metrics.horizontalAdvance(max(c.sample, c.title, key=len)) + 24 + (20 if c.icon else 0)
-            if c.sample
-            else 0
-            for c in self.rows_model.columns
-        ]
-        n_free = widths.count(0)
-        free = max(0, self.viewport().width() - sum(widths))
+        columns = self.rows_model.columns
+        widths = [self._width(column) for column in columns]
+        room = self.viewport().width()
+        hidden: set[int] = set()
+        for i in range(len(columns) - 1, -1, -1):
+            if sum(w for k, w in enumerate(widths) if k not in hidden) <= room:
+                break
+            if columns[i].is_optional:
+                hidden.add(i)
+        free = [i for i, c in enumerate(columns) if not c.sample and i not in hidden]
+        spare = room - sum(w for k, w in enumerate(widths) if k not in hidden)
         for i, width in enumerate(widths):
-            self.setColumnWidth(i, width or max(60, free // max(1, n_free)))
+            more = max(0, spare) // len(free) if i in free else 0
+            self.setColumnHidden(i, i in hidden)
+            self.setColumnWidth(i, width + more)
+
+    def _width(self, column: Column[Row]) -> int:
+        if not column.sample:
+            return FREE_WIDTH
+        longest = max(column.sample, column.title, key=len)
+        icon = 20 if column.icon else 0
+        return self.fontMetrics().horizontalAdvance(longest) + 20 + icon

@@ -7,6 +7,8 @@ from datetime import datetime
 
 from PySide6.QtCore import QCoreApplication
 
+from workbench.ui.widgets.basics import Status
+
 MISSING = "–"
 """Stands for "not measured" in every table; never 0."""
 
@@ -73,9 +75,9 @@ def moment(iso: str | None) -> str:
     return f"{then:%Y-%m-%d %H:%M}"
 
 
-def status(name: str) -> tuple[str, str]:
+def status(name: str) -> tuple[Status, str]:
     """Badge kind and word of a run's status."""
-    words = {
+    words: dict[str, tuple[Status, str]] = {
         "queued": ("neutral", _tr("waiting")),
         "running": ("info", _tr("running")),
         "paused": ("warn", _tr("paused")),

@@ -1,0 +1,196 @@
+"""Reward models: settings, live curves, the verdict on held-out pairs, and all runs so far."""
+
+from __future__ import annotations
+
+from PySide6.QtGui import QIcon
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout
+
+from workbench.app import reward as app_reward
+from workbench.app.workspace import Workspace
+from workbench.config.reward_model import PRESETS, RewardModelSettings
+from workbench.config.toml import SettingsError
+from workbench.data.records import Run
+from workbench.events import Evaluated, Event, Step
+from workbench.ui.forms.settings_form import SettingsForm
+from workbench.ui.pages.live_charts import LiveCharts
+from workbench.ui.pages.live_run import LiveRun
+from workbench.ui.pages.page import UiContext
+from workbench.ui.pages.rows import Column, RowsView
+from workbench.ui.pages.run_facts import heldout, is_open, verdict_of_reward
+from workbench.ui.pages.run_page import RunPage
+from workbench.ui.pages.settings_column import SettingsColumn
+from workbench.ui.pages.verdict_banner import VerdictBanner
+from workbench.ui.pages.wording import MISSING, moment, percent_interval, status
+from workbench.ui.widgets import Badge, Card, PageHeader, button
+
+CHARTS = ("reward/loss", "reward/accuracy", "reward/heldout_accuracy")
+
+
+class RewardPage(RunPage):
+    """Train on the judgements and see whether the result can be trusted. Calls app.reward."""
+
+    key = "reward"
+    run_kind = "reward"
+
+    def __init__(self, ws: Workspace, context: UiContext) -> None:
+        super().__init__(ws, context)
+        self._build()
+        self._lay_out()
+
+    def _build(self) -> None:
+        self.header = PageHeader(self.tr("Reward model"))
+        self.badge = Badge("neutral", "")
+        self.train_button = button(self.tr("Train reward model"), "outlined", icon="reward")
+        self.train_button.clicked.connect(self.train)
+        self.next_button = button(self.tr("Train policy with it"), "filled", icon="train")
+        self.next_button.clicked.connect(lambda: self.context.show_page("train"))
+        self.form = SettingsForm(RewardModelSettings, PRESETS)
+        self.form.problems_changed.connect(self._update)
+        self.column = SettingsColumn(self.form)
+        self.banner = VerdictBanner()
+        self.doubts = QLabel()
+        self.doubts.setWordWrap(True)
+        self.doubts_card = Card(self.tr("The ranked pairs"))
+        self.doubts_card.body.addWidget(self.doubts)
+        self.charts = LiveCharts(CHARTS)
+        self.table: RowsView[Run] = RowsView(
+            [
+                Column(self.tr("Run"), lambda r: r.name),
+                Column(self.tr("State"), self._state, "interrupted", icon=self._icon),
+                Column(self.tr("Held-out accuracy"), _accuracy, "100 % [100, 100]", True),
+                Column(self.tr("Pairs"), lambda r: str(r.inputs.get("n_pairs", "–")), "0000", True),
+                Column(
+                    self.tr("Model"),
+                    lambda r: str(r.inputs.get("model", "–")),
+                    "SmolLM2-135M-In",
+                    is_optional=True,
+                ),
+                Column(
+                    self.tr("Started"),
+                    lambda r: moment(r.created_at),
+                    "0000-00-00 00:00",
+                    is_optional=True,
+                ),
+            ],
+            self.tr("Reward model runs"),
+        )
+        self.table.chosen.connect(self._on_chosen)
+
+    def _lay_out(self) -> None:
+        self.header.add_badge(self.badge)
+        self.header.add_action(self.train_button)
+        self.header.add_action(self.next_button)
+        runs_card = Card(self.tr("All reward models"))
+        runs_card.body.addWidget(self.table)
+        content = QVBoxLayout()
+        content.setSpacing(12)
+        content.addWidget(self.banner)
+        content.addWidget(self.doubts_card)
+        content.addWidget(self.charts, 3)
+        content.addWidget(runs_card, 2)
+        body = QHBoxLayout()
+        body.setSpacing(16)
+        body.addWidget(self.column)
+        body.addLayout(content, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(16, 0, 16, 16)
+        layout.setSpacing(0)
+        layout.addWidget(self.header)
+        layout.addLayout(body, 1)
+
+    def refresh(self) -> None:
+        """Read runs and judgements again."""
+        runs = self.runs()
+        if self.shown is None and runs:
+            self.shown = runs[0].id
+        self.table.set_rows(runs, key=lambda r: r.id)
+        self._select_shown()
+        self._show_doubts()
+        super().refresh()
+
+    def draw(self, run: Run | None) -> None:
+        """Show a run's curves and verdict."""
+        self.badge.setVisible(run is not None)
+        if run is None:
+            self.header.set_facts(self.tr("None trained yet"))
+        else:
+            n = run.inputs.get("n_pairs", 0)
+            facts = self.tr("{run}, trained on {n} judgements").format(run=run.name, n=n)
+            self.header.set_facts(facts)
+            self.badge.set(*status(run.status))
+            self.charts.follow(self.record(run))
+        self.column.set_locked(self.job() is not None)
+        self._update()
+        self._update_banner(run)
+
+    def take(self, event: Event, live: LiveRun) -> None:
+        """Draw one event of the shown run."""
+        if isinstance(event, Step | Evaluated):
+            self.charts.follow(live)
+
+    def train(self) -> None:
+        """Train with the form's settings, or go to what hinders it."""
+        try:
+            settings = self.form.settings()
+        except SettingsError:
+            self.form.go_to_first_problem()
+            return
+        self.submit(lambda: app_reward.train_reward(self.ws, settings))
+
+    def _update(self) -> None:
+        why = self.busy_sentence() or self._hindrance()
+        self.train_button.setEnabled(not why)
+        self.train_button.setToolTip(why or self.tr("Train on all ranked pairs"))
+        run = self.run()
+        is_ready = run is not None and run.status in ("done", "stopped")
+        self.next_button.setVisible(is_ready)
+        # One filled button: training leads until there is a model to go on with.
+        self.train_button.set_kind("outlined" if is_ready or why else "filled")
+
+    def _hindrance(self) -> str:
+        n = self.form.n_problems()
+        if n:
+            return self.tr("Correct the settings first: {n} are wrong.").format(n=n)
+        if not self.ws.selected_model:
+            return self.tr("No model is chosen yet. Choose one on the Models page.")
+        return ""
+
+    def _update_banner(self, run: Run | None) -> None:
+        verdict = self.notice
+        if verdict is None and run is not None and not is_open(run):
+            verdict = verdict_of_reward(run)
+        self.banner.tell(verdict)
+
+    def _show_doubts(self) -> None:
+        sentences = app_reward.check_pairs(self.ws)
+        self.doubts_card.setVisible(bool(sentences))
+        self.doubts.setText("\n".join(sentences))
+        self.doubts_card.set_fact(self.tr("{n} to look at").format(n=len(sentences)))
+
+    def _on_chosen(self, run: Run | None) -> None:
+        if run is not None and run.id != self.shown:
+            self.show_run(run.id)
+
+    def _select_shown(self) -> None:
+        for i, run in enumerate(self.table.rows()):
+            if run.id == self.shown:
+                self.table.selectRow(i)
+
+    def _state(self, run: Run) -> str:
+        return status(run.status)[1]
+
+    def _icon(self, run: Run) -> QIcon | None:
+        return self.context.theme.status_icon(status(run.status)[0])
+
+
+def _accuracy(run: Run) -> str:
+    held = heldout(run)
+    return percent_interval(held.accuracy, held.low, held.high) if held else MISSING
+
+
+def _model(run: Run) -> str:
+    return str(run.inputs.get("model", MISSING))
+
+
+def _started(run: Run) -> str:
+    return moment(run.created_at)

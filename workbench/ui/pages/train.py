@@ -1,0 +1,286 @@
+"""LoRA PPO: settings, live charts and sample answers of one run, or the way to the first run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import QTimer
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+
+from workbench.app import runs as app_runs
+from workbench.app.workspace import Workspace
+from workbench.config.ppo import PRESETS, PPOSettings
+from workbench.config.toml import SettingsError
+from workbench.data.records import Run
+from workbench.errors import WorkbenchError
+from workbench.events import Event
+from workbench.ui.forms.settings_form import SettingsForm
+from workbench.ui.pages.live_run import LiveRun
+from workbench.ui.pages.page import UiContext
+from workbench.ui.pages.run_facts import Verdict, is_open, verdict_of_ppo
+from workbench.ui.pages.run_page import RunPage
+from workbench.ui.pages.run_picker import RunPicker
+from workbench.ui.pages.run_view import RunView
+from workbench.ui.pages.settings_column import SettingsColumn
+from workbench.ui.pages.steps_card import StepsCard
+from workbench.ui.pages.train_inputs import TrainInputs
+from workbench.ui.pages.verdict_banner import VerdictBanner
+from workbench.ui.pages.wording import status
+from workbench.ui.widgets import Badge, EmptyState, PageHeader, button
+
+LIVE_DELAY_MS = 800
+NARROW = 1200
+"""Below this window width the settings wait behind F4."""
+BEFORE_FIRST_RUN = ("model", "prompts", "answers", "rank", "reward")
+CHARTS = (
+    "objective/scores",
+    "objective/kl",
+    "objective/entropy",
+    "loss/policy",
+    "loss/value",
+    "completions/mean_length",
+)
+
+
+class TrainPage(RunPage):
+    """Set up, watch and resume PPO runs. Calls app.runs; pause and stop are in the job bar."""
+
+    key = "train"
+    run_kind = "ppo"
+
+    def __init__(self, ws: Workspace, context: UiContext) -> None:
+        super().__init__(ws, context)
+        self._settings_wanted = False
+        self._form_shows: int | None = None
+        # Who types 0.002 passes 0 and 0.0: only what stands for a moment is meant.
+        self._wanted_live: dict[str, float] = {}
+        self._set_live_soon = QTimer(self)
+        self._set_live_soon.setSingleShot(True)
+        self._set_live_soon.setInterval(LIVE_DELAY_MS)
+        self._set_live_soon.timeout.connect(self._set_live)
+        self._on_banner: Callable[[], None] = self.go_to_first_problem
+        self._build_header()
+        self._build_settings()
+        self._build_content()
+        self._lay_out()
+        context.actions.on("train.start", lambda: self._here_first(self.start))
+        context.actions.on("train.settings", lambda: self._here_first(self.toggle_settings))
+        context.actions.on("train.next_problem", lambda: self._here_first(self.go_to_first_problem))
+
+    def _build_header(self) -> None:
+        self.header = PageHeader(self.tr("Train"))
+        self.badge = Badge("neutral", "")
+        self.header.add_badge(self.badge)
+        self.settings_button = button(self.tr("Settings"), "quiet", key="F4")
+        self.settings_button.clicked.connect(self.toggle_settings)
+        self.picker = RunPicker(self.tr("New run"))
+        self.picker.picked.connect(self.show_run)
+        self.start_button = button(self.tr("Start"), "outlined", icon="play", key="Ctrl+R")
+        self.start_button.clicked.connect(self.start)
+        for widget in (self.settings_button, self.picker, self.start_button):
+            self.header.add_action(widget)
+
+    def _build_settings(self) -> None:
+        self.inputs = TrainInputs(self.ws)
+        self.inputs.changed.connect(self._update_start)
+        self.form = SettingsForm(PPOSettings, PRESETS)
+        self.form.problems_changed.connect(self._on_problems)
+        self.form.value_changed.connect(self._on_value)
+        self.column = SettingsColumn(self.form, self.inputs)
+
+    def _build_content(self) -> None:
+        self.banner = VerdictBanner()
+        self.banner.clicked.connect(self._do_next)
+        self.steps = StepsCard(
+            self.tr("Before the first run"), self.context, BEFORE_FIRST_RUN, self.key
+        )
+        self.empty = EmptyState(
+            "train",
+            self.tr("No run yet"),
+            self.tr("Charts and sample answers appear here with the first update."),
+        )
+        first = QWidget()
+        column = QVBoxLayout(first)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(12)
+        column.addWidget(self.steps)
+        column.addWidget(self.empty, 1)
+        self.view = RunView(CHARTS)
+        self.stack = QStackedWidget()
+        self.stack.addWidget(first)
+        self.stack.addWidget(self.view)
+
+    def _lay_out(self) -> None:
+        content = QVBoxLayout()
+        content.setSpacing(12)
+        content.addWidget(self.banner)
+        content.addWidget(self.stack, 1)
+        body = QHBoxLayout()
+        body.setSpacing(16)
+        body.addWidget(self.column)
+        body.addLayout(content, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(16, 0, 16, 16)
+        layout.setSpacing(0)
+        layout.addWidget(self.header)
+        layout.addLayout(body, 1)
+
+    def _here_first(self, do: Callable[[], None]) -> None:
+        """From another page a key leads here; what it would do must be seen first."""
+        if self.isVisible():
+            do()
+        else:
+            self.context.show_page(self.key)
+
+    # What is shown
+
+    def refresh(self) -> None:
+        """Read runs, inputs and steps again."""
+        self.inputs.refresh()
+        self.picker.set_runs(self.runs())
+        super().refresh()
+
+    def draw(self, run: Run | None) -> None:
+        """Show a run's charts, or the steps before the first run."""
+        self.picker.set_current(self.shown)
+        self.badge.setVisible(run is not None)
+        if run is None:
+            self.header.set_facts(self.tr("New PPO run"))
+            self.steps.set_overview(self.ws.overview(), self.ws.selected_model)
+            self.steps.setVisible(not self.steps.is_all_done())
+        else:
+            self._draw_run(run)
+        self.column.set_locked(is_open(run))
+        self.inputs.setEnabled(not is_open(run))
+        self.stack.setCurrentIndex(0 if run is None else 1)
+        self._update_start()
+        self._update_banner(run)
+
+    def _draw_run(self, run: Run) -> None:
+        model = str(run.inputs.get("model", ""))
+        named = self.tr("{run} on {model}").format(run=run.name, model=model)
+        self.header.set_facts(named if model else run.name)
+        self.badge.set(*status(run.status))
+        if self._form_shows != run.id:
+            # Once per run: what the user edits after that for the next run must stay.
+            self._form_shows = run.id
+            self.form.set_values(run.settings)
+        self.view.show_run(self.record(run))
+
+    def take(self, event: Event, live: LiveRun) -> None:
+        """Draw one event of the shown run."""
+        self.view.take(event, live)
+
+    # Starting
+
+    def start(self) -> None:
+        """Start a run with the form's settings, or go to what hinders it."""
+        hindrance = self.busy_sentence() or self.inputs.hindrance()
+        if hindrance:
+            self.notice = Verdict("warn", hindrance)
+            self._update_banner(self.run())
+            return
+        try:
+            settings = self.form.settings()
+        except SettingsError:
+            self.go_to_first_problem()
+            return
+        reward_run = self.inputs.reward_run()
+        self.submit(lambda: app_runs.train_ppo(self.ws, settings, reward_run))
+
+    def resume(self) -> None:
+        """Go on with the shown run from its last checkpoint."""
+        run_id = self.shown
+        if run_id is not None:
+            self.submit(lambda: app_runs.resume(self.ws, run_id))
+
+    def _update_start(self) -> None:
+        n = self.form.n_problems()
+        why = self.busy_sentence() or self.inputs.hindrance()
+        if n:
+            why = self._problem_sentence(n)
+        self.start_button.setEnabled(not why)
+        self.start_button.setToolTip(why or self.tr("Start a PPO run with these settings"))
+        self.start_button.set_kind("outlined" if why else "filled")
+
+    # Problems, reasons and results: one banner
+
+    def go_to_first_problem(self) -> None:
+        """Show the settings and put the cursor into the first field with an error."""
+        self._settings_wanted = True
+        self._update_column()
+        self.form.go_to_first_problem()
+
+    def _problem_sentence(self, n: int) -> str:
+        if n == 1:
+            return self.tr("1 setting must be corrected before the run can start.")
+        return self.tr("{n} settings must be corrected before the run can start.").format(n=n)
+
+    def _do_next(self) -> None:
+        self._on_banner()
+
+    def _on_problems(self) -> None:
+        self._update_start()
+        self._update_banner(self.run())
+
+    def _update_banner(self, run: Run | None) -> None:
+        n = self.form.n_problems()
+        if n:
+            self._on_banner = self.go_to_first_problem
+            go = self.tr("Go to first")
+            self.banner.tell(Verdict("bad", self._problem_sentence(n)), go, "F8")
+        elif self.notice:
+            self.banner.tell(self.notice)
+        elif run is not None and not is_open(run):
+            self._tell_end(run)
+        else:
+            self.banner.tell(None)
+
+    def _tell_end(self, run: Run) -> None:
+        verdict = verdict_of_ppo(run, self.record(run))
+        if run.status == "done":
+            self._on_banner = lambda: self.context.show_page("evaluate")
+            self.banner.tell(verdict, self.tr("Compare before and after"))
+        else:
+            self._on_banner = self.resume
+            self.banner.tell(verdict, self.tr("Resume run"))
+
+    def _on_value(self, name: str, value: object) -> None:
+        job = self.job()
+        if job is not None and job.run_id == self.shown and isinstance(value, float | int):
+            self._wanted_live[name] = float(value)
+            self._set_live_soon.start()
+
+    def _set_live(self) -> None:
+        job, wanted = self.job(), dict(self._wanted_live)
+        self._wanted_live.clear()
+        if job is None or job.run_id is None:
+            return
+        try:
+            for name, value in wanted.items():
+                app_runs.set_live(self.ws, job.run_id, name, value)
+        except WorkbenchError as error:
+            self.notice = Verdict("bad", error.message, error.hint)
+            self._update_banner(self.run())
+
+    # The settings column on small windows
+
+    def toggle_settings(self) -> None:
+        """Show or hide the settings; on a wide window, put the cursor into them."""
+        if self.window().width() >= NARROW:
+            self.form.setFocus()
+            return
+        self._settings_wanted = not self._settings_wanted
+        self._update_column()
+        if self._settings_wanted:
+            self.form.setFocus()
+
+    def _update_column(self) -> None:
+        is_narrow = self.window().width() < NARROW
+        self.settings_button.setVisible(is_narrow)
+        self.column.setVisible(not is_narrow or self._settings_wanted)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102
+        super().resizeEvent(event)
+        self._update_column()
