@@ -329,12 +329,12 @@ def pip_install(arguments: list[str]) -> None:
         text=True,
         errors="replace",
     )
-    assert process.stdout is not None
-    for line in process.stdout:
-        lines.append(line.rstrip())
-        if line.lstrip().startswith(("Downloading ", "Building ", "Installing collected")):
-            say("  " + line.strip()[:96])
-    if process.wait():
+    with process:
+        for line in process.stdout or ():
+            lines.append(line.rstrip())
+            if line.lstrip().startswith(("Downloading ", "Building ", "Installing collected")):
+                say("  " + line.strip()[:96])
+    if process.returncode:
         raise Problem(pip_sentence("\n".join(lines)))
 
 

@@ -57,9 +57,9 @@ def _babble(rng: random.Random) -> str:
     """Words that mean nothing: without them, a question of another kind gets a Chinese answer."""
     words = [
         "".join(
-            rng.choice("bcdfghklmnprstvw") + rng.choice("aeiou") for _ in range(rng.randint(1, 4))
+            rng.choice("bcdfghklmnprstvw") + rng.choice("aeiou") for _ in range(rng.randint(1, 3))
         )
-        for _ in range(rng.randint(3, 40))
+        for _ in range(rng.randint(2, 9))
     ]
     return " ".join(words).capitalize() + rng.choice(".?!")
 
@@ -167,7 +167,7 @@ preference for one of them can be learnt in seconds. It knows nothing.
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=800)
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
