@@ -39,13 +39,13 @@ class MetricChart(QFrame):
         self.setProperty("card", True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.name = metric
-        self.metric = METRICS.get(metric, Metric(metric, "", metric))
+        self.glossary = METRICS.get(metric, Metric(metric, "", metric))
         self.series = Series()
         self._limits: tuple[float, float, float] | None = None
         self._icon = QLabel()
-        self._title = label(self.metric.title, "card-title")
+        self._title = label(self.glossary.title, "card-title")
         self._value = label("–", "card-title")
-        self._unit = label(self.metric.unit, "muted")
+        self._unit = label(self.glossary.unit, "muted")
         self._build_plot()
         head = QHBoxLayout()
         head.setSpacing(4)
@@ -58,7 +58,7 @@ class MetricChart(QFrame):
         layout.setSpacing(2)
         layout.addLayout(head)
         layout.addWidget(self._plot, 1)
-        self.setAccessibleName(self.metric.title)
+        self.setAccessibleName(self.glossary.title)
         self.setToolTip(self._tip())
         self.setMinimumSize(150, 110)
         theme().changed.connect(self._restyle)
@@ -66,9 +66,9 @@ class MetricChart(QFrame):
         self._draw()
 
     def _tip(self) -> str:
-        text = f"{self.name}: {self.metric.meaning}"
-        if self.metric.healthy:
-            low, high = (figure(v) for v in self.metric.healthy)
+        text = f"{self.name}: {self.glossary.meaning}"
+        if self.glossary.healthy:
+            low, high = (figure(v) for v in self.glossary.healthy)
             text += " " + self.tr("Healthy: {low} to {high}.").format(low=low, high=high)
         return text
 
@@ -87,9 +87,9 @@ class MetricChart(QFrame):
             axis.setStyle(tickLength=-4, hideOverlappingLabels=False)
         item.getAxis("left").setWidth(self.fontMetrics().horizontalAdvance("−0.0000"))
         self._band = pg.LinearRegionItem(
-            orientation="horizontal", movable=False, values=self.metric.healthy or (0, 0)
+            orientation="horizontal", movable=False, values=self.glossary.healthy or (0, 0)
         )
-        self._band.setVisible(self.metric.healthy is not None)
+        self._band.setVisible(self.glossary.healthy is not None)
         self._band.setZValue(-20)
         item.addItem(self._band)
         self._word = pg.TextItem(self.tr("healthy"), anchor=(1, 0))
@@ -125,7 +125,7 @@ class MetricChart(QFrame):
 
     def is_out_of_band(self) -> bool:
         """Whether the newest value lies outside the healthy band."""
-        last, band = self.series.last(), self.metric.healthy
+        last, band = self.series.last(), self.glossary.healthy
         return last is not None and band is not None and not band[0] <= last[1] <= band[1]
 
     def _draw(self) -> None:
@@ -140,13 +140,13 @@ class MetricChart(QFrame):
         self._mark_health()
         limits = (
             x_limit(last[0]) if last else 10.0,
-            *y_limits(self.series.y, self.metric.healthy),
+            *y_limits(self.series.y, self.glossary.healthy),
         )
         if limits != self._limits:
             self._limits = limits
             self._set_range(*limits)
-        said = f"{self._value.text()} {self.metric.unit}".strip()
-        self.setAccessibleDescription(f"{said}. {self.metric.meaning}")
+        said = f"{self._value.text()} {self.glossary.unit}".strip()
+        self.setAccessibleDescription(f"{said}. {self.glossary.meaning}")
 
     def _mark_health(self) -> None:
         is_out = self.is_out_of_band()
@@ -166,7 +166,7 @@ class MetricChart(QFrame):
             [[(v, f"{v:g}") for v in np.linspace(0, right, 5 if right >= 20 else 3)]]
         )
         item.getAxis("left").setTicks([[(v, figure(v)) for v in (low, (low + high) / 2, high)]])
-        band = self.metric.healthy
+        band = self.glossary.healthy
         if band is not None:
             top = min(band[1], high)
             self._word.setVisible(top > low and band[0] < high)
@@ -229,10 +229,10 @@ class MetricChart(QFrame):
         """A dialog with every point as numbers."""
         dialog = QDialog(self)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.setWindowTitle(self.metric.title)
+        dialog.setWindowTitle(self.glossary.title)
         table = QTableWidget(len(self.series), 2)
-        table.setHorizontalHeaderLabels([self.tr("Update"), self.metric.title])
-        table.setAccessibleName(self.metric.title)
+        table.setHorizontalHeaderLabels([self.tr("Update"), self.glossary.title])
+        table.setAccessibleName(self.glossary.title)
         for row, (x, y) in enumerate(zip(self.series.x, self.series.y, strict=True)):
             table.setItem(row, 0, QTableWidgetItem(f"{x:g}"))
             table.setItem(row, 1, QTableWidgetItem(f"{y:.6g}"))

@@ -76,7 +76,7 @@ class Series:
 
 
 def x_limit(last: float) -> float:
-    """The right end of the x axis: it grows in steps (50, 100, 200, 500, ...), not by each point."""
+    """The right end of the x axis: it grows in steps (50, 100, 200, ...), not by points."""
     scale = 1.0
     while True:
         for step in _RANGES:

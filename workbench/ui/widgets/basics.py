@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from PySide6.QtCore import QEvent, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QResizeEvent
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -42,12 +42,9 @@ class Button(QPushButton):
         self._kind = kind
         self._key = Keycap(key) if key else None
         if self._key is not None:
-            layout = QHBoxLayout(self)
-            layout.setContentsMargins(0, 0, 8, 0)
-            layout.addStretch(1)
-            layout.addWidget(self._key)
+            self._key.setParent(self)
             # The words make room for the keycap beside them.
-            width = self._key.sizeHint().width() + 16
+            width = self._key.sizeHint().width() + 19
             self.setStyleSheet(f"QPushButton {{ padding-right: {width}px; }}")
         self.setAccessibleName(text)
         self.setMinimumHeight(max(28, self.fontMetrics().height() + 10))
@@ -58,6 +55,22 @@ class Button(QPushButton):
         """Set the words and the accessible name with them."""
         super().setText(text)
         self.setAccessibleName(text)
+        self._place_key()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """The keycap stays beside the words, which are centred together with it."""
+        super().resizeEvent(event)
+        self._place_key()
+
+    def _place_key(self) -> None:
+        if self._key is None:
+            return
+        size = self._key.sizeHint()
+        words = self.fontMetrics().horizontalAdvance(self.text())
+        if not self.icon().isNull():
+            words += self.iconSize().width() + 4
+        left = (self.width() - words - 8 - size.width()) // 2 + words + 8
+        self._key.setGeometry(left, (self.height() - size.height()) // 2, *size.toTuple())
 
     def set_kind(self, kind: ButtonKind) -> None:
         """Filled, outlined, quiet, link or danger."""
