@@ -28,3 +28,12 @@ class LoraSettings(Settings):
         "Which layers are adapted: all-linear, or names separated by commas (q_proj,v_proj).",
         group=_GROUP,
     )
+    last_layers: int = hyper(
+        0,
+        "Last layers",
+        "Adapt only this many layers at the end; 0 means all. Fewer is faster, since gradients "
+        "stop at the first adapted layer.",
+        group=_GROUP,
+        ge=0,
+        le=1000,
+    )

@@ -41,6 +41,7 @@ def add(base: LoadedModel, name: str, settings: LoraSettings, seed: int) -> list
         lora_alpha=settings.alpha,
         lora_dropout=0.0,
         target_modules=_targets(base, settings.target_modules),
+        layers_to_transform=_layers_to_transform(base, settings),
         fan_in_fan_out=_is_conv1d(base),
         task_type=TaskType.CAUSAL_LM,
     )
@@ -142,6 +143,7 @@ def save(
         lora_alpha=settings.alpha,
         lora_dropout=0.0,
         target_modules=_module_names(base, name),
+        layers_to_transform=_layers_to_transform(base, settings),
         fan_in_fan_out=_is_conv1d(base),
         task_type=TaskType.SEQ_CLS if score_head is not None else TaskType.CAUSAL_LM,
         modules_to_save=["classifier", "score"] if score_head is not None else None,
@@ -191,6 +193,7 @@ def lora_settings(folder: Path) -> LoraSettings:
             r=config["r"],
             alpha=config["lora_alpha"],
             target_modules=modules if isinstance(modules, str) else ",".join(sorted(modules)),
+            last_layers=len(config.get("layers_to_transform") or ()),
         )
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
@@ -249,3 +252,11 @@ def _targets(base: LoadedModel, modules: str) -> list[str]:
 def _is_conv1d(base: LoadedModel) -> bool:
     """GPT-2 keeps its linear layers transposed, in a class of its own."""
     return any(type(module).__name__ == "Conv1D" for module in base.model.modules())
+
+
+def _layers_to_transform(base: LoadedModel, settings: LoraSettings) -> list[int] | None:
+    """Numbers of the last layers, as PEFT wants them; None for all."""
+    n_layers: int = base.model.config.get_text_config().num_hidden_layers
+    if not 0 < settings.last_layers < n_layers:
+        return None
+    return list(range(n_layers - settings.last_layers, n_layers))
