@@ -42,9 +42,13 @@ class LiveRun:
         elif isinstance(event, Sample):
             if self.samples and event.step > self.samples[-1].step:
                 self.samples.clear()
-            self.samples.append(event)
+            if event not in self.samples:
+                self.samples.append(event)
 
     def _put(self, name: str, step: int, value: float) -> None:
         steps, values = self.series.setdefault(name, ([], []))
+        if steps and step <= steps[-1]:
+            # A page that is opened during a run reads from the store what is still on its way.
+            return
         steps.append(step)
         values.append(value)
