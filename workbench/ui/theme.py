@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
-from PySide6.QtCore import QByteArray, QObject, QRectF, Qt, Signal
+from PySide6.QtCore import QByteArray, QObject, QRectF, Qt, QTemporaryDir, Signal
 from PySide6.QtGui import QColor, QIcon, QPainter, QPalette, QPixmap
 from PySide6.QtSvg import QSvgRenderer
 from PySide6.QtWidgets import QApplication, QWidget
@@ -82,6 +83,8 @@ class Theme(QObject):
         super().__init__(app)
         self._app = app
         self._mode: Mode = "system"
+        # A style sheet takes images from files only: tinted glyphs are written here.
+        self._glyphs = QTemporaryDir()
         self.is_dark = False
         app.setStyle("Fusion")
         app.styleHints().colorSchemeChanged.connect(self._follow_system)
@@ -128,8 +131,16 @@ class Theme(QObject):
     def _apply(self, is_dark: bool) -> None:
         self.is_dark = is_dark
         self._app.setPalette(self._palette())
-        self._app.setStyleSheet(_sheet({name: pair[is_dark] for name, pair in TOKENS.items()}))
+        colours = {name: pair[is_dark] for name, pair in TOKENS.items()}
+        self._app.setStyleSheet(_sheet(colours, self._glyph))
         self.changed.emit()
+
+    def _glyph(self, name: str, token: str) -> str:
+        """The file of an icon in a token's colour, for the style sheet."""
+        path = Path(self._glyphs.filePath(f"{name}-{token}-{self.is_dark:d}.svg"))
+        if not path.exists():
+            path.write_text(_source(name, TOKENS[token][self.is_dark]), encoding="utf-8")
+        return path.as_posix()
 
     def _palette(self) -> QPalette:
         """Set by hand: `setColorScheme` does nothing on bare X11 and on the offscreen platform."""
@@ -195,10 +206,14 @@ def scaled(widget: QWidget, scale: float) -> None:
     widget.setFont(font)
 
 
+def _source(name: str, colour: str) -> str:
+    path = resource_dir() / "icons" / f"{name}.svg"
+    return path.read_text(encoding="utf-8").replace("currentColor", colour)
+
+
 @lru_cache(maxsize=1024)
 def _pixmap(name: str, colour: str, size: int, ratio: int) -> QPixmap:
-    path = resource_dir() / "icons" / f"{name}.svg"
-    source = path.read_text(encoding="utf-8").replace("currentColor", colour)
+    source = _source(name, colour)
     pixmap = QPixmap(size * ratio, size * ratio)
     pixmap.fill(Qt.GlobalColor.transparent)
     painter = QPainter(pixmap)
@@ -210,7 +225,7 @@ def _pixmap(name: str, colour: str, size: int, ratio: int) -> QPixmap:
     return pixmap
 
 
-def _sheet(t: Mapping[str, str]) -> str:
+def _sheet(t: Mapping[str, str], glyph: Callable[[str, str], str]) -> str:
     """The one style sheet; rules go by class and property of our widgets, never by bare QWidget."""
     status = "".join(
         f"""
@@ -233,19 +248,29 @@ def _sheet(t: Mapping[str, str]) -> str:
         border-radius: 8px; }}
     QFrame[line="true"] {{ background: {t["border"]}; border: 0; max-height: 1px; }}
     {status}
-    QLabel[keycap="true"] {{ background: {t["sunken"]}; color: {t["text-2"]};
-        border: 1px solid {t["control"]}; border-radius: 4px; padding: 0 4px; }}
 
     {field} {{ background: {t["surface"]}; color: {t["text"]}; border: 1px solid {t["control"]};
         border-radius: 4px; padding: 3px 6px; selection-background-color: {t["selected"]};
         selection-color: {t["text"]}; }}
-    QLineEdit, QComboBox, QSpinBox {{ min-height: 18px; }}
+    QLineEdit, QComboBox, QSpinBox {{ min-height: 20px; }}
     {focused} {{ border: 2px solid {t["focus"]}; padding: 2px 5px; }}
     QLineEdit[problem="true"] {{ border: 2px solid {t["bad-line"]}; padding: 2px 5px; }}
     QLineEdit[problem="true"]:focus {{ border: 2px solid {t["focus"]}; }}
     QLineEdit:disabled, QComboBox:disabled, QLineEdit:read-only {{ background: {t["window"]};
         color: {t["disabled"]}; border: 1px solid {t["border"]}; }}
-    QComboBox::drop-down {{ border: 0; width: 20px; }}
+    QComboBox::drop-down {{ border: 0; width: 22px; }}
+    QComboBox::down-arrow {{ image: url("{glyph("chevron-down", "text-2")}");
+        width: 14px; height: 14px; }}
+    QComboBox::down-arrow:disabled {{ image: url("{glyph("chevron-down", "disabled")}"); }}
+    QCheckBox {{ spacing: 8px; color: {t["text"]}; }}
+    QCheckBox:disabled {{ color: {t["disabled"]}; }}
+    QCheckBox::indicator {{ width: 14px; height: 14px; border: 1px solid {t["control"]};
+        border-radius: 4px; background: {t["surface"]}; }}
+    QCheckBox::indicator:checked {{ background: {t["accent"]}; border-color: {t["accent"]};
+        image: url("{glyph("tick", "on-accent")}"); }}
+    QCheckBox::indicator:disabled {{ background: {t["window"]}; border-color: {t["border"]}; }}
+    QCheckBox::indicator:checked:disabled {{ image: url("{glyph("tick", "disabled")}"); }}
+    QCheckBox::indicator:focus {{ border: 2px solid {t["focus"]}; width: 12px; height: 12px; }}
     QComboBox QAbstractItemView {{ background: {t["surface"]}; color: {t["text"]};
         border: 1px solid {t["control"]}; selection-background-color: {t["selected"]};
         selection-color: {t["text"]}; }}
@@ -262,7 +287,7 @@ def _sheet(t: Mapping[str, str]) -> str:
     QPushButton[kind="link"] {{ background: transparent; color: {t["link"]};
         border: 1px solid transparent; padding: 1px 5px; min-height: 18px; }}
     QPushButton[kind="filled"] {{ background: {t["accent"]}; color: {t["on-accent"]};
-        border: 1px solid {t["accent"]}; font-weight: 600; }}
+        border: 1px solid {t["accent"]}; }}
     QPushButton[kind="danger"] {{ background: {t["surface"]}; color: {t["bad"]};
         border: 1px solid {t["bad-line"]}; }}
     QPushButton[kind="outlined"]:hover, QPushButton[kind="quiet"]:hover,
@@ -279,7 +304,11 @@ def _sheet(t: Mapping[str, str]) -> str:
     QPushButton[kind="quiet"]:disabled, QPushButton[kind="link"]:disabled {{
         color: {t["disabled"]}; }}
 
-    QListView[nav="true"] {{ background: transparent; border: 0; outline: 0; }}
+    QToolButton[quiet="true"] {{ background: transparent; color: {t["text"]};
+        border: 1px solid transparent; border-radius: 4px; padding: 3px; }}
+    QToolButton[quiet="true"]:hover {{ background: {t["hover"]}; }}
+    QToolButton[quiet="true"]:focus {{ border: 2px solid {t["focus"]}; padding: 2px; }}
+
     QTableView, QListView[list="true"], QTreeView {{ background: {t["surface"]};
         border: 0; gridline-color: {t["grid"]}; selection-background-color: {t["selected"]};
         selection-color: {t["text"]}; outline: 0; }}
@@ -296,8 +325,10 @@ def _sheet(t: Mapping[str, str]) -> str:
 
     QMenuBar {{ background: {t["window"]}; color: {t["text"]};
         border-bottom: 1px solid {t["border"]}; }}
-    QMenuBar::item {{ padding: 6px 10px; background: transparent; }}
+    QMenuBar::item {{ padding: 6px 11px; background: transparent; border-radius: 4px; }}
     QMenuBar::item:selected {{ background: {t["hover"]}; }}
+    QStatusBar {{ background: {t["window"]}; }}
+    QStatusBar::item {{ border: 0; }}
     QMenu {{ background: {t["surface"]}; color: {t["text"]}; border: 1px solid {t["border"]}; }}
     QMenu::item {{ padding: 5px 24px; }}
     QMenu::item:selected {{ background: {t["selected"]}; }}

@@ -20,15 +20,19 @@ from workbench.config.toml import bounds
 from workbench.ui.theme import repolish, scaled, theme
 from workbench.ui.widgets import label
 
-CONTROL_WIDTH = 96
+CONTROL_WIDTH = 80
 UNIT_WIDTH = 44
+GAP = 8
+ROW_HEIGHT = 28
 
 
 def as_text(value: object) -> str:
-    """A value as a field shows it: 1e-05 as 1e-5, true minus sign left to the eye."""
-    if isinstance(value, float):
-        return f"{value:g}".replace("e-0", "e-").replace("e+0", "e+")
-    return str(value)
+    """A value as a field shows it: 1e-05 as 1e-5, and 1.0 not as 1, for it may be 0.9 too."""
+    if not isinstance(value, float):
+        return str(value)
+    if value.is_integer() and abs(value) < 1000:
+        return f"{value:.1f}"
+    return f"{value:g}".replace("e-0", "e-").replace("e+0", "e+")
 
 
 class Field(QObject):
@@ -44,7 +48,10 @@ class Field(QObject):
         self.info = info
         self.group: str = ui.get("group", "General")
         self.is_live: bool = ui.get("is_live", False)
-        title = f"{info.title or name} {ui.get('symbol', '')}".strip()
+        self._symbol: str = ui.get("symbol", "")
+        title = info.title or name
+        if self._symbol and self._symbol not in title.split():
+            title = f"{title} {self._symbol}"
         self.title = title
         self.label = label(title, wrap=True)
         self.unit = label(ui.get("unit", ""), "muted")
@@ -64,6 +71,8 @@ class Field(QObject):
         self.label.setBuddy(self.control)
         self.set_value(info.get_default())
         self.set_problem("")
+        theme().changed.connect(self._tint)
+        self._tint()
 
     def _tip(self) -> str:
         low, high = bounds(self.info)
@@ -77,12 +86,14 @@ class Field(QObject):
         if annotation is bool:
             box = QCheckBox()
             box.toggled.connect(lambda _on: self.changed.emit())
+            box.setMinimumHeight(ROW_HEIGHT)
             return box
         if get_origin(annotation) is Literal:
             combo = QComboBox()
             combo.addItems([str(choice) for choice in get_args(annotation)])
             combo.currentIndexChanged.connect(lambda _i: self.changed.emit())
-            combo.setFixedWidth(CONTROL_WIDTH)
+            # The longest choice fits when the box covers the unit's column too.
+            combo.setFixedWidth(CONTROL_WIDTH + GAP + UNIT_WIDTH)
             return combo
         edit = QLineEdit()
         edit.textChanged.connect(lambda _t: self.changed.emit())
@@ -94,8 +105,11 @@ class Field(QObject):
     def add_to(self, grid: QGridLayout, row: int) -> None:
         """Take two rows of a grid: the control, and help or problem under it."""
         grid.addWidget(self.label, row, 0)
-        grid.addWidget(self.control, row, 1)
-        grid.addWidget(self.unit, row, 2)
+        if isinstance(self.control, QComboBox):
+            grid.addWidget(self.control, row, 1, 1, 2)
+        else:
+            grid.addWidget(self.control, row, 1)
+            grid.addWidget(self.unit, row, 2)
         under = QHBoxLayout()
         under.setSpacing(4)
         under.addWidget(self._problem_icon, 0, Qt.AlignmentFlag.AlignTop)
@@ -132,8 +146,12 @@ class Field(QObject):
             control.setCursorPosition(0)
 
     def summary(self) -> str:
-        """Title and value in a word or two, for a folded group."""
-        return f"{self.title} {as_text(self.value())}"
+        """Name and value in a word or two, for a folded group."""
+        name = self._symbol or self.title
+        value = self.value()
+        if isinstance(value, bool):
+            return name if value else ""
+        return f"{name} {as_text(value)} {self.unit.text()}".strip()
 
     def set_problem(self, message: str) -> None:
         """Show a sentence in place of the help, or the help again."""
@@ -141,14 +159,15 @@ class Field(QObject):
         self._problem.setText(message)
         self._problem.setVisible(has_problem)
         self._problem_icon.setVisible(has_problem)
-        if has_problem:
-            self._problem_icon.setPixmap(theme().icon("bad", "bad", 14).pixmap(14, 14))
         # Help costs a line per field: shown for live settings only, else in the tooltip.
         self.help.setVisible(not has_problem and self.is_live)
         self.control.setAccessibleDescription(message or self.info.description or "")
         if bool(self.control.property("problem")) != has_problem:
             self.control.setProperty("problem", has_problem)
             repolish(self.control)
+
+    def _tint(self) -> None:
+        self._problem_icon.setPixmap(theme().pixmap("bad", "bad", 14))
 
     def problem(self) -> str:
         """The sentence under the field, empty when there is none."""

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import (
     QComboBox,
     QGridLayout,
     QHBoxLayout,
+    QLineEdit,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -18,8 +19,8 @@ from PySide6.QtWidgets import (
 from workbench.config import toml
 from workbench.config.spec import Settings
 from workbench.config.toml import SettingsError
-from workbench.ui.forms.fields import UNIT_WIDTH, Field
-from workbench.ui.theme import theme
+from workbench.ui.forms.fields import CONTROL_WIDTH, GAP, UNIT_WIDTH, Field
+from workbench.ui.theme import bold, theme
 from workbench.ui.widgets import ElidedLabel, label, line
 
 S = TypeVar("S", bound=Settings)
@@ -33,26 +34,26 @@ class _Group(QWidget):
         self.fields = fields
         self._toggle = QToolButton()
         self._toggle.setText(title)
-        self._toggle.setAutoRaise(True)
+        self._toggle.setProperty("quiet", True)
         self._toggle.setCheckable(True)
         self._toggle.setChecked(is_open)
         self._toggle.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self._toggle.setAccessibleName(title)
-        font = self._toggle.font()
-        font.setWeight(font.Weight.DemiBold)
-        self._toggle.setFont(font)
-        self._summary = ElidedLabel("", "muted")
+        bold(self._toggle)
+        self._summary = ElidedLabel("", "muted", Qt.AlignmentFlag.AlignRight)
         self._body = QWidget()
         grid = QGridLayout(self._body)
         grid.setContentsMargins(0, 0, 0, 4)
-        grid.setHorizontalSpacing(8)
+        grid.setHorizontalSpacing(GAP)
         grid.setVerticalSpacing(4)
         grid.setColumnStretch(0, 1)
+        grid.setColumnMinimumWidth(1, CONTROL_WIDTH)
         grid.setColumnMinimumWidth(2, UNIT_WIDTH)
         for i, field in enumerate(fields):
             field.add_to(grid, 2 * i)
         head = QHBoxLayout()
         head.setContentsMargins(0, 0, 0, 0)
+        head.setSpacing(GAP)
         head.addWidget(self._toggle)
         head.addWidget(self._summary, 1)
         layout = QVBoxLayout(self)
@@ -62,7 +63,7 @@ class _Group(QWidget):
         layout.addWidget(self._body)
         layout.addWidget(line())
         self._toggle.toggled.connect(self._show)
-        theme().changed.connect(lambda: self._show(self._toggle.isChecked()))
+        theme().changed.connect(self.summarise)
         self._show(is_open)
 
     def open(self) -> None:
@@ -71,10 +72,22 @@ class _Group(QWidget):
 
     def _show(self, is_open: bool) -> None:
         self._body.setVisible(is_open)
-        self._summary.setVisible(not is_open)
-        self._summary.setText(", ".join(field.summary() for field in self.fields[:3]))
+        self.summarise()
+
+    def summarise(self) -> None:
+        """Say the values in one line while they are folded away; problems come before values."""
+        is_open = self._toggle.isChecked()
         icon = "chevron-down" if is_open else "chevron-right"
         self._toggle.setIcon(theme().icon(icon, "text-2", 14))
+        n = sum(bool(field.problem()) for field in self.fields)
+        if is_open:
+            text = ""
+        elif n:
+            text = self.tr("1 problem") if n == 1 else self.tr("{n} problems").format(n=n)
+        else:
+            text = ", ".join(filter(None, (field.summary() for field in self.fields)))
+        self._summary.set_token("bad" if n else "muted")
+        self._summary.setText(text)
 
 
 class SettingsForm(QWidget, Generic[S]):
@@ -131,8 +144,8 @@ class SettingsForm(QWidget, Generic[S]):
         words.setBuddy(self.preset)
         row.addWidget(words)
         row.addStretch(1)
+        self.preset.setFixedWidth(CONTROL_WIDTH + GAP + UNIT_WIDTH)
         row.addWidget(self.preset)
-        row.addSpacing(UNIT_WIDTH + 8)
         return row
 
     def _take_preset(self) -> None:
@@ -176,13 +189,18 @@ class SettingsForm(QWidget, Generic[S]):
         return dict(self._problems)
 
     def go_to_first_problem(self) -> None:
-        """Put the cursor into the first field that must be corrected."""
-        for group in self._groups:
-            for field in group.fields:
-                if field.problem():
-                    group.open()
-                    field.control.setFocus(Qt.FocusReason.ShortcutFocusReason)
-                    return
+        """Put the cursor into the next field that must be corrected: the first one, when the
+        cursor is not in such a field yet.
+        """
+        wrong = [(g, f) for g in self._groups for f in g.fields if f.problem()]
+        if not wrong:
+            return
+        here = next((i for i, (_, f) in enumerate(wrong) if f.control.hasFocus()), -1)
+        group, field = wrong[(here + 1) % len(wrong)]
+        group.open()
+        field.control.setFocus(Qt.FocusReason.ShortcutFocusReason)
+        if isinstance(field.control, QLineEdit):
+            field.control.selectAll()
 
     def set_locked(self, locked: bool) -> None:
         """Lock all but the settings that may change while a run goes on."""
@@ -200,6 +218,8 @@ class SettingsForm(QWidget, Generic[S]):
             problems = {p.field: p.message for p in error.problems}
         for field in self.fields.values():
             field.set_problem(problems.get(field.name, ""))
+        for group in self._groups:
+            group.summarise()
         self._problems = problems
         self.problems_changed.emit(len(problems))
         self.changed.emit()

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from typing import Literal
 
-from PySide6.QtCore import QEvent, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QResizeEvent
+from PySide6.QtCore import QEvent, QPoint, QRect, QRectF, QSize, Qt
+from PySide6.QtGui import (
+    QColor,
+    QFont,
+    QFontMetrics,
+    QIcon,
+    QPainter,
+    QPaintEvent,
+    QPen,
+)
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLabel,
     QPushButton,
     QSizePolicy,
+    QStyle,
+    QStyleOptionButton,
     QWidget,
 )
 
@@ -21,68 +31,140 @@ ButtonKind = Literal["filled", "outlined", "quiet", "link", "danger"]
 Status = Literal["ok", "warn", "bad", "info", "neutral"]
 
 
-class Keycap(QLabel):
-    """A key as it stands on a button."""
+_KEY_GAP = 8
+_INK: dict[str, str] = {"filled": "on-accent", "link": "link", "danger": "bad"}
+
+
+def _key_font(font: QFont) -> QFont:
+    small = QFont(font)
+    small.setPointSizeF(font.pointSizeF() * 0.85)
+    small.setWeight(QFont.Weight.DemiBold)
+    return small
+
+
+def _key_size(font: QFont, key: str) -> QSize:
+    metrics = QFontMetrics(_key_font(font))
+    height = metrics.height() + 2
+    return QSize(max(height, metrics.horizontalAdvance(key) + 9), height)
+
+
+def _paint_key(painter: QPainter, area: QRect, key: str, ink: QColor, fill: QColor) -> None:
+    painter.save()
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(QPen(ink if fill.alpha() == 0 else theme().color("control"), 1))
+    painter.setBrush(fill)
+    painter.drawRoundedRect(QRectF(area).adjusted(0.5, 0.5, -0.5, -0.5), 4, 4)
+    painter.setFont(_key_font(painter.font()))
+    painter.setPen(ink)
+    painter.drawText(area, int(Qt.AlignmentFlag.AlignCenter), key)
+    painter.restore()
+
+
+class Keycap(QWidget):
+    """A key beside words."""
 
     def __init__(self, key: str) -> None:
-        super().__init__(key)
-        self.setProperty("keycap", True)
-        scaled(self, 0.85)
-        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        super().__init__()
+        self._key = key
+        self.setAccessibleName(key)
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        theme().changed.connect(self.update)
+
+    def sizeHint(self) -> QSize:
+        """As wide as the key's name."""
+        return _key_size(self.font(), self._key)
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """The cap."""
+        look = theme()
+        _paint_key(
+            QPainter(self), self.rect(), self._key, look.color("text-2"), look.color("sunken")
+        )
 
 
 class Button(QPushButton):
-    """A push button with an optional icon and the key that does the same."""
+    """A push button with an optional icon and the key that does the same.
+
+    The style sheet draws the frame; icon, words and keycap are drawn here, centred together.
+    """
 
     def __init__(self, text: str, kind: ButtonKind, icon: str | None, key: str) -> None:
         super().__init__(text)
-        self.setProperty("kind", kind)
-        self._icon = icon
-        self._kind = kind
-        self._key = Keycap(key) if key else None
-        if self._key is not None:
-            self._key.setParent(self)
-            # The words make room for the keycap beside them.
-            width = self._key.sizeHint().width() + 19
-            self.setStyleSheet(f"QPushButton {{ padding-right: {width}px; }}")
+        self._icon, self._key = icon, key
         self.setAccessibleName(text)
         self.setMinimumHeight(max(28, self.fontMetrics().height() + 10))
-        self._tint()
+        self.set_kind(kind)
         theme().changed.connect(self._tint)
 
     def setText(self, text: str) -> None:
         """Set the words and the accessible name with them."""
         super().setText(text)
         self.setAccessibleName(text)
-        self._place_key()
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """The keycap stays beside the words, which are centred together with it."""
-        super().resizeEvent(event)
-        self._place_key()
-
-    def _place_key(self) -> None:
-        if self._key is None:
-            return
-        size = self._key.sizeHint()
-        words = self.fontMetrics().horizontalAdvance(self.text())
-        if not self.icon().isNull():
-            words += self.iconSize().width() + 4
-        left = (self.width() - words - 8 - size.width()) // 2 + words + 8
-        self._key.setGeometry(left, (self.height() - size.height()) // 2, *size.toTuple())
 
     def set_kind(self, kind: ButtonKind) -> None:
         """Filled, outlined, quiet, link or danger."""
         self._kind = kind
+        font = self.font()
+        font.setWeight(font.Weight.DemiBold if kind == "filled" else font.Weight.Medium)
+        self.setFont(font)
         self.setProperty("kind", kind)
         repolish(self)
         self._tint()
 
+    def set_icon(self, icon: str) -> None:
+        """Show another icon of resources/icons."""
+        self._icon = icon
+        self._tint()
+
+    def _ink(self) -> str:
+        return _INK.get(self._kind, "text") if self.isEnabled() else "disabled"
+
     def _tint(self) -> None:
         if self._icon:
-            token = {"filled": "on-accent", "link": "link", "danger": "bad"}.get(self._kind, "text")
-            self.setIcon(theme().icon(self._icon, token))
+            self.setIcon(theme().icon(self._icon, _INK.get(self._kind, "text")))
+
+    def sizeHint(self) -> QSize:
+        """As the words and the icon need, and the keycap beside them."""
+        size = super().sizeHint()
+        if self._key:
+            size.setWidth(size.width() + _key_size(self.font(), self._key).width() + _KEY_GAP)
+        return size
+
+    def minimumSizeHint(self) -> QSize:
+        """Words are never cut."""
+        return self.sizeHint()
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """Frame from the style sheet, then icon, words and keycap."""
+        option = QStyleOptionButton()
+        self.initStyleOption(option)
+        option.text, option.icon = "", QIcon()
+        painter = QPainter(self)
+        self.style().drawControl(QStyle.ControlElement.CE_PushButton, option, painter, self)
+        self._paint_content(painter)
+
+    def _paint_content(self, painter: QPainter) -> None:
+        key = _key_size(self.font(), self._key) if self._key else QSize()
+        side = 16 if self._icon else 0
+        gaps = (_KEY_GAP if self._key else 0) + (6 if self._icon else 0)
+        room = self.width() - 8 - side - gaps - max(0, key.width())
+        words = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, room)
+        wide = self.fontMetrics().horizontalAdvance(words)
+        x = (self.width() - wide - side - gaps - max(0, key.width())) // 2
+        if self._icon:
+            mode = QIcon.Mode.Normal if self.isEnabled() else QIcon.Mode.Disabled
+            y = (self.height() - side) // 2
+            painter.drawPixmap(x, y, self.icon().pixmap(QSize(side, side), mode))
+            x += side + 6
+        ink = theme().color(self._ink())
+        painter.setPen(ink)
+        left = int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft)
+        painter.drawText(QRect(x, 0, wide + 1, self.height()), left, words)
+        if self._key:
+            area = QRect(QPoint(x + wide + _KEY_GAP, (self.height() - key.height()) // 2), key)
+            is_filled = self._kind == "filled" or not self.isEnabled()
+            fill = QColor(0, 0, 0, 0) if is_filled else theme().color("sunken")
+            _paint_key(painter, area, self._key, ink, fill)
 
 
 def button(
@@ -138,9 +220,12 @@ class Badge(QWidget):
         self._icon = QLabel()
         self._text = QLabel()
         self._text.setTextFormat(Qt.TextFormat.PlainText)
-        scaled(self._text, 0.92)
+        font = self._text.font()
+        font.setPointSizeF(font.pointSizeF() * 0.92)
+        font.setWeight(font.Weight.Medium)
+        self._text.setFont(font)
         layout = QHBoxLayout(self)
-        layout.setContentsMargins(6, 1, 6, 1)
+        layout.setContentsMargins(6, 2, 6, 2)
         layout.setSpacing(4)
         layout.addWidget(self._icon)
         layout.addWidget(self._text)
@@ -224,9 +309,14 @@ class Meter(QWidget):
 class ElidedLabel(QWidget):
     """One line of text that ends in an ellipsis when it is too long, whole in its tooltip."""
 
-    def __init__(self, text: str = "", token: str = "text") -> None:
+    def __init__(
+        self,
+        text: str = "",
+        token: str = "text",
+        align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft,
+    ) -> None:
         super().__init__()
-        self._text, self._token = "", token
+        self._text, self._token, self._align = "", token, align
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.setText(text)
         theme().changed.connect(self.update)
@@ -241,6 +331,11 @@ class ElidedLabel(QWidget):
         self.setToolTip(text)
         self.setAccessibleName(text)
         self.updateGeometry()
+        self.update()
+
+    def set_token(self, token: str) -> None:
+        """Use another colour."""
+        self._token = token
         self.update()
 
     def sizeHint(self) -> QSize:
@@ -258,9 +353,7 @@ class ElidedLabel(QWidget):
         colour: QColor = theme().color(self._token if self.isEnabled() else "disabled")
         painter.setPen(colour)
         shown = self.fontMetrics().elidedText(self._text, Qt.TextElideMode.ElideRight, self.width())
-        painter.drawText(
-            self.rect(), int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft), shown
-        )
+        painter.drawText(self.rect(), int(Qt.AlignmentFlag.AlignVCenter | self._align), shown)
 
     def changeEvent(self, event: QEvent) -> None:
         """Another font means another width."""

@@ -55,8 +55,6 @@ class Card(QFrame):
         self._head.addWidget(self._title)
         self._head.addStretch(1)
         self._head.addWidget(self._fact)
-        self._title.setVisible(bool(title))
-        self._fact.setVisible(bool(fact))
         self.body = QVBoxLayout()
         self.body.setSpacing(8)
         layout = QVBoxLayout(self)
@@ -64,6 +62,9 @@ class Card(QFrame):
         layout.setSpacing(6)
         layout.addLayout(self._head)
         layout.addLayout(self.body, 1)
+        # Only now: a widget without a parent would be shown as a window of its own.
+        self._title.setVisible(bool(title))
+        self._fact.setVisible(bool(fact))
         self.setAccessibleName(title)
 
     def set_title(self, title: str) -> None:
@@ -106,7 +107,6 @@ class Banner(QFrame):
         self._button: Button | None = None
         self._close = button(self.tr("Dismiss"), "quiet")
         self._close.clicked.connect(self._dismiss)
-        self._close.setVisible(is_dismissable)
         words = QVBoxLayout()
         words.setSpacing(2)
         words.addWidget(self._text)
@@ -117,6 +117,7 @@ class Banner(QFrame):
         self._layout.addWidget(self._icon, 0, Qt.AlignmentFlag.AlignTop)
         self._layout.addLayout(words, 1)
         self._layout.addWidget(self._close)
+        self._close.setVisible(is_dismissable)
         theme().changed.connect(self._tint)
         self.set(kind, text, detail, action, key)
 
