@@ -128,8 +128,9 @@ def _scores(reward: RewardModel, pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]
 @torch.no_grad()
 def _evaluate(reward: RewardModel, pairs: Sequence[Pair]) -> dict[str, float]:
     """Held-out accuracy (an equal score counts half) with its Wilson interval, and the loss."""
-    scores = reward.score_sequences([s for pair in pairs for s in pair])
-    chosen, rejected = torch.tensor(scores[::2]), torch.tensor(scores[1::2])
+    unique = list(dict.fromkeys(tuple(ids) for pair in pairs for ids in pair))
+    score = dict(zip(unique, reward.score_sequences(unique), strict=True))
+    chosen, rejected = torch.tensor([[score[tuple(ids)] for ids in pair] for pair in pairs]).T
     wins = float((chosen > rejected).sum()) + 0.5 * float((chosen == rejected).sum())
     low, high = wilson(wins, len(pairs))
     return {
