@@ -320,10 +320,10 @@ def install_project(is_dev: bool) -> None:
 
 def pip_install(arguments: list[str]) -> None:
     """Run pip, show what it downloads, and turn a failure into a sentence."""
-    command = [str(venv_python()), "-m", "pip", "install", "--no-input", "--progress-bar", "off"]
+    command = [str(venv_python()), "-m", "pip", "install", "--no-input", "--no-compile"]
     lines: list[str] = []
     process = subprocess.Popen(
-        [*command, "--disable-pip-version-check", *arguments],
+        [*command, "--progress-bar", "off", "--disable-pip-version-check", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
