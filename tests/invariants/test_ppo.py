@@ -527,6 +527,38 @@ def test_scores_are_shifted_scaled_clipped_and_then_punished_for_cut_answers(
             assert_close(metrics["objective/scores"], sum(scores) / len(scores), FORWARD)
 
 
+# Whitened rewards keep their mean, so of their scale something is left.
+@pytest.mark.parametrize(
+    ("whitening", "low", "high"),
+    [
+        ({}, 0.5, math.inf),
+        ({"whiten_advantages": True}, 0.0, 0.01),
+        ({"whiten_rewards": True}, 0.01, 0.5),
+    ],
+    ids=str,
+)
+def test_whitening_hides_the_scale_of_the_reward_from_the_policy(
+    whitening: dict[str, bool], low: float, high: float, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    steps = []
+    for scale in (1.0, 10.0):
+        settings = _steepest(
+            normalise_scores=False,
+            missing_eos_penalty=0.0,
+            kl_coef=0.0,
+            value_coef=0.0,
+            **{"whiten_advantages": False, **whitening},
+        )
+        reward = TokenShare(TOKEN, sign=scale)
+        model = tinymodels.load(folders["llama"])
+        run = Finished(model, settings, tmp_path / str(scale), reward=reward)
+        steps.append({k: v for k, v in run.adapter().items() if "lora_B" in k})
+    size = max(float(v.abs().max()) for v in steps[0].values())
+    differences = [float((steps[1][k] - v).abs().max()) for k, v in steps[0].items()]
+    assert size > 1e-6
+    assert low <= max(differences) / size <= high
+
+
 def test_an_entropy_bonus_keeps_the_policy_less_sure(
     folders: dict[str, Path], tmp_path: Path
 ) -> None:
