@@ -1,1 +1,1 @@
-"""Each hyperparameter declared once; the form, the command line, TOML and the docs come from here."""
+"""Each hyperparameter declared once: form, command line, TOML and docs come from here."""

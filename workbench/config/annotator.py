@@ -17,7 +17,7 @@ class AnnotatorSettings(Settings):
         1.0, "Sentiment", "Weight of VADER's compound score (English only).", ge=0.0, le=10.0
     )
     brevity_weight: float = hyper(
-        0.5, "Brevity", "Taken off for every 20 words of the answer.", ge=0.0, le=10.0
+        1.0, "Brevity", "Taken off for every 20 words of the answer.", ge=0.0, le=10.0
     )
     tie_margin: float = hyper(0.02, "Tie margin", "Nearer than this is a tie.", ge=0.0, le=10.0)
     noise: float = hyper(0.05, "Noise", "Share of verdicts turned round.", ge=0.0, le=0.5)

@@ -38,7 +38,10 @@ def hyper(
         unit: Unit spelled as in the glossary (tokens, nats, updates, GB), or empty.
         symbol: The letter that papers use for it, or empty.
         group: Heading under which the form shows it.
-        ge, gt, le, lt: Bounds, as in pydantic.
+        ge: Lowest allowed value.
+        gt: Bound that the value must exceed.
+        le: Highest allowed value.
+        lt: Bound that the value must stay below.
         is_live: Whether it may change while a run goes on.
     """
     extra: dict[str, Any] = {

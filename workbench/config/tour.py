@@ -5,6 +5,7 @@ from __future__ import annotations
 from workbench.config.annotator import AnnotatorSettings
 from workbench.config.evaluation import EvaluationSettings
 from workbench.config.generation import SamplingSettings
+from workbench.config.lora import LoraSettings
 from workbench.config.ppo import PPOSettings
 from workbench.config.reward_model import RewardModelSettings
 from workbench.config.spec import Settings, hyper
@@ -22,13 +23,32 @@ class TourSettings(Settings):
     )
     prompt_group: str = hyper("tour", "Prompts", "Group of the demo prompts that are used.")
     seed: int = hyper(0, "Seed", "Of every phase.", ge=0, le=2**31 - 1)
-    generation: SamplingSettings = SamplingSettings(batch_size=16, max_new_tokens=48)
-    annotator: AnnotatorSettings = AnnotatorSettings()
-    reward: RewardModelSettings = RewardModelSettings()
-    ppo: PPOSettings = PPOSettings(
-        updates=30, batch_size=16, learning_rate=1e-4, max_new_tokens=48, checkpoint_every=10
+    # Tuned so that two cores do it all in well under 15 minutes.
+    generation: SamplingSettings = SamplingSettings(
+        n_answers=4, temperature=0.7, batch_size=24, max_new_tokens=32
     )
-    evaluation: EvaluationSettings = EvaluationSettings(max_new_tokens=48)
+    annotator: AnnotatorSettings = AnnotatorSettings()
+    reward: RewardModelSettings = RewardModelSettings(
+        epochs=1,
+        batch_size=12,
+        micro_batch_size=12,
+        learning_rate=5e-4,
+        lora=LoraSettings(last_layers=10),
+    )
+    ppo: PPOSettings = PPOSettings(
+        updates=20,
+        batch_size=16,
+        minibatches=2,
+        learning_rate=5e-4,
+        kl_coef=0.02,
+        temperature=0.7,
+        max_new_tokens=32,
+        checkpoint_every=5,
+        lora=LoraSettings(last_layers=10),
+    )
+    evaluation: EvaluationSettings = EvaluationSettings(
+        answers_per_prompt=1, temperature=0.7, max_new_tokens=32
+    )
 
     def seeded(self) -> TourSettings:
         """The same with the tour's seed in every phase; the evaluation draws other answers."""
@@ -42,7 +62,7 @@ class TourSettings(Settings):
 # The tiny model writes short texts and learns at higher rates.
 TINY = TourSettings(
     model="tiny",
-    generation=SamplingSettings(batch_size=32, max_new_tokens=16),
+    generation=SamplingSettings(n_answers=4, batch_size=32, max_new_tokens=24),
     reward=RewardModelSettings(learning_rate=2e-3, batch_size=16, micro_batch_size=16),
     ppo=PPOSettings(
         updates=15,
@@ -50,10 +70,10 @@ TINY = TourSettings(
         micro_batch_size=32,
         learning_rate=2e-3,
         kl_coef=0.02,
-        max_new_tokens=16,
+        max_new_tokens=24,
         checkpoint_every=5,
     ),
-    evaluation=EvaluationSettings(batch_size=32, max_new_tokens=16),
+    evaluation=EvaluationSettings(batch_size=32, max_new_tokens=24),
 )
 
 
