@@ -128,7 +128,7 @@ def test_runs_are_listed_opened_and_exported(qtbot: QtBot, open_page, tmp_path: 
     assert run is not None
     target = tmp_path / "out" / "adapter"
     page.export(run, target, False)
-    qtbot.waitUntil(lambda: page.banner.isVisible(), timeout=LONG)
+    qtbot.waitUntil(page.banner.isVisible, timeout=LONG)
     assert str(target) in page.banner.detail()
     assert verify(target) == []
     assert (target / "README.md").is_file()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
+    QBoxLayout,
     QCheckBox,
     QComboBox,
     QFormLayout,
@@ -39,6 +41,8 @@ from workbench.ui.pages.verdict_banner import VerdictBanner
 from workbench.ui.pages.wording import status
 from workbench.ui.widgets import Badge, Card, EmptyState, PageHeader, button
 
+SIDE_BY_SIDE = 900
+
 
 class EvaluatePage(RunPage):
     """Compare a trained policy with its base and read the pairs. Calls app.evaluate."""
@@ -48,8 +52,8 @@ class EvaluatePage(RunPage):
 
     def __init__(self, ws: Workspace, context: UiContext) -> None:
         super().__init__(ws, context)
-        self._build_header()
         self._build_settings()
+        self._build_header()
         self._build_content()
         self._lay_out()
         context.actions.on("evaluate.start", self._start_here)
@@ -64,12 +68,14 @@ class EvaluatePage(RunPage):
         self.new_button.clicked.connect(lambda: self.show_run(None))
         self.start_button = button(self.tr("Compare"), "outlined", icon="evaluate")
         self.start_button.clicked.connect(self.start)
-        for widget in (self.picker, self.new_button, self.start_button):
+        for widget in (self.column.button, self.picker, self.new_button, self.start_button):
             self.header.add_action(widget)
 
     def _build_settings(self) -> None:
         self.policy = QComboBox()
         self.policy.setAccessibleName(self.tr("Trained policy"))
+        self.policy.setPlaceholderText(self.tr("none trained"))
+        self.policy.setEnabled(False)
         self.policy.currentIndexChanged.connect(self._on_policy)
         self.is_judged = QCheckBox(self.tr("Judge with the simulated annotator"))
         self.is_judged.setChecked(True)
@@ -84,7 +90,7 @@ class EvaluatePage(RunPage):
         rows.addRow(self.is_judged)
         self.form = SettingsForm(EvaluationSettings)
         self.form.problems_changed.connect(self._update_start)
-        self.column = SettingsColumn(self.form, inputs)
+        self.column = self.add_settings(SettingsColumn(self.form, inputs))
         self.inputs = inputs
 
     def _build_content(self) -> None:
@@ -96,21 +102,22 @@ class EvaluatePage(RunPage):
         plot_card.body.addWidget(self.plot)
         self.measures: RowsView[Measure] = RowsView(
             [
-                Column(self.tr("Measure"), lambda m: m.name),
-                Column(self.tr("Before"), lambda m: m.before, "0.84 [0.82, 0.86]", True),
-                Column(self.tr("After"), lambda m: m.after, "0.84 [0.82, 0.86]", True),
-                Column(self.tr("Change"), lambda m: m.change, "no clear change", is_optional=True),
+                Column(self.tr("Measure"), lambda m: m.name, "Length, tokens"),
+                Column(self.tr("Before"), lambda m: m.before, "−0.00 [−0.00, −0.00]", True),
+                Column(self.tr("After"), lambda m: m.after, "−0.00 [−0.00, −0.00]", True),
+                Column(self.tr("Change"), lambda m: m.change),
             ],
             self.tr("Before and after"),
         )
+        self.measures.show_whole(3)
         self.measures_card = Card(self.tr("Before and after"))
         self.measures_card.body.addWidget(self.measures)
         self.pairs = PairsCard()
         results = QWidget()
-        row = QHBoxLayout()
+        self.reports = row = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         row.setSpacing(12)
-        row.addWidget(plot_card, 1)
-        row.addWidget(self.measures_card, 1)
+        row.addWidget(plot_card, 4)
+        row.addWidget(self.measures_card, 5)
         column = QVBoxLayout(results)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(12)
@@ -136,6 +143,12 @@ class EvaluatePage(RunPage):
         layout.addWidget(self.header)
         layout.addLayout(body, 1)
 
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102
+        super().resizeEvent(event)
+        is_wide = event.size().width() >= SIDE_BY_SIDE
+        direction = QBoxLayout.Direction
+        self.reports.setDirection(direction.LeftToRight if is_wide else direction.TopToBottom)
+
     # What is shown
 
     def refresh(self) -> None:
@@ -156,7 +169,7 @@ class EvaluatePage(RunPage):
         self.inputs.setEnabled(self.job() is None)
         has_result = run is not None and bool(win_rates(run))
         # A report needs the width; settings matter only before and while it is made.
-        self.column.setVisible(not has_result)
+        self.column.set_needed(not has_result)
         self.start_button.setVisible(not has_result)
         self.new_button.setVisible(run is not None and not is_open(run))
         self.stack.setCurrentIndex(1 if has_result else 0)
@@ -207,7 +220,7 @@ class EvaluatePage(RunPage):
         try:
             settings = self.form.settings()
         except SettingsError:
-            self.form.go_to_first_problem()
+            self.column.go_to_first_problem()
             return
         run_id = self.policy.currentData()
         annotator = AnnotatorSettings() if self.is_judged.isChecked() else None
@@ -225,7 +238,6 @@ class EvaluatePage(RunPage):
         for run in runs[::-1]:
             self.policy.addItem(run.name, run.id)
         self.policy.setCurrentIndex(max(0, self.policy.findData(chosen)))
-        self.policy.setPlaceholderText(self.tr("none trained"))
         self.policy.setEnabled(bool(runs))
         self.policy.blockSignals(False)
         self._on_policy()

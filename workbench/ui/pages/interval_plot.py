@@ -133,6 +133,10 @@ class IntervalPlot(QWidget):
         above = y - metrics.height() / 2
         if x + width > self.width():
             x, above = plot.right() - width, y - metrics.height() - 8
+        # The dashed line must not run through the number.
+        painter.fillRect(
+            QRectF(x - 2, above, width + 2, metrics.height()), self._theme.color("surface")
+        )
         painter.setPen(self._theme.color("text"))
         painter.drawText(QRectF(x, above, width, metrics.height()), text)
         painter.restore()

@@ -38,15 +38,15 @@ class RewardPage(RunPage):
         self._lay_out()
 
     def _build(self) -> None:
+        self.form = SettingsForm(RewardModelSettings, PRESETS)
+        self.form.problems_changed.connect(self._update)
+        self.column = self.add_settings(SettingsColumn(self.form))
         self.header = PageHeader(self.tr("Reward model"))
         self.badge = Badge("neutral", "")
         self.train_button = button(self.tr("Train reward model"), "outlined", icon="reward")
         self.train_button.clicked.connect(self.train)
         self.next_button = button(self.tr("Train policy with it"), "filled", icon="train")
         self.next_button.clicked.connect(lambda: self.context.show_page("train"))
-        self.form = SettingsForm(RewardModelSettings, PRESETS)
-        self.form.problems_changed.connect(self._update)
-        self.column = SettingsColumn(self.form)
         self.banner = VerdictBanner()
         self.doubts = QLabel()
         self.doubts.setWordWrap(True)
@@ -78,6 +78,7 @@ class RewardPage(RunPage):
 
     def _lay_out(self) -> None:
         self.header.add_badge(self.badge)
+        self.header.add_action(self.column.button)
         self.header.add_action(self.train_button)
         self.header.add_action(self.next_button)
         runs_card = Card(self.tr("All reward models"))
@@ -133,7 +134,7 @@ class RewardPage(RunPage):
         try:
             settings = self.form.settings()
         except SettingsError:
-            self.form.go_to_first_problem()
+            self.column.go_to_first_problem()
             return
         self.submit(lambda: app_reward.train_reward(self.ws, settings))
 

@@ -129,6 +129,12 @@ class RowsView(QTableView, Generic[Row]):
                     return
         self.chosen.emit(None)
 
+    def show_whole(self, n_rows: int) -> None:
+        """Be as high as a table of this many rows, so that none of them needs scrolling."""
+        row = self.verticalHeader().defaultSectionSize()
+        header = max(row, self.horizontalHeader().sizeHint().height())
+        self.setMinimumHeight(header + n_rows * row + 2)
+
     def current(self) -> Row | None:
         """The current row."""
         index = self.currentIndex()

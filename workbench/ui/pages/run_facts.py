@@ -166,8 +166,8 @@ def measures(run: Run) -> list[Measure]:
     """Reward, length and KL before and after, each with its 95 % interval."""
     return [
         _measure(run, _tr("Reward"), "reward", 2),
-        _measure(run, _tr("Answer length, tokens"), "length", 0),
-        Measure(_tr("KL to reference, nats"), number(0.0, 1), _spread(run, "kl", 1), MISSING),
+        _measure(run, _tr("Length, tokens"), "length", 0),
+        Measure(_tr("KL, nats"), number(0.0, 1), _spread(run, "kl", 1), MISSING),
     ]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
+from PySide6.QtGui import QResizeEvent
+
 from workbench.app import runs as app_runs
 from workbench.app.workspace import Workspace
 from workbench.data.records import Run, RunKind
@@ -14,6 +16,7 @@ from workbench.jobs.runner import Job
 from workbench.ui.pages.live_run import LiveRun
 from workbench.ui.pages.page import Page, UiContext
 from workbench.ui.pages.run_facts import Verdict
+from workbench.ui.pages.settings_column import SettingsColumn
 
 
 class RunPage(Page):
@@ -30,9 +33,27 @@ class RunPage(Page):
         self.shown: int | None = None
         self.notice: Verdict | None = None
         self._live: dict[int, LiveRun] = {}
+        self._settings: SettingsColumn | None = None
         context.bridge.started.connect(self._on_started)
         context.bridge.happened.connect(self._on_event)
         context.bridge.finished.connect(self._on_finished)
+
+    def add_settings(self, column: SettingsColumn) -> SettingsColumn:
+        """Let the settings follow the window's width, F4 and F8."""
+        self._settings = column
+        on = self.context.actions.on
+        on("train.settings", lambda: self._if_visible(column.toggle))
+        on("train.next_problem", lambda: self._if_visible(column.go_to_first_problem))
+        return column
+
+    def _if_visible(self, do: Callable[[], None]) -> None:
+        if self.isVisible():
+            do()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102
+        super().resizeEvent(event)
+        if self._settings is not None:
+            self._settings.fit()
 
     def draw(self, run: Run | None) -> None:
         """Show a run, or the way to a new one."""

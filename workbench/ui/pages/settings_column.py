@@ -16,9 +16,11 @@ from PySide6.QtWidgets import (
 
 from workbench.ui.forms.settings_form import SettingsForm
 from workbench.ui.theme import bold, theme
-from workbench.ui.widgets import Badge
+from workbench.ui.widgets import Badge, button
 
 WIDTH = 296
+NARROW = 1200
+"""Below this window width the settings wait behind F4."""
 
 
 class SettingsColumn(QWidget):
@@ -33,6 +35,10 @@ class SettingsColumn(QWidget):
         super().__init__()
         self.form = form
         self.setFixedWidth(WIDTH)
+        self._is_needed = True
+        self._is_wanted = False
+        self.button = button(self.tr("Settings"), "quiet", key="F4")
+        self.button.clicked.connect(self.toggle)
         title = QLabel(self.tr("Settings"))
         bold(title)
         self._note = QLabel(self.tr("locked while running"))
@@ -68,6 +74,31 @@ class SettingsColumn(QWidget):
         self._tint()
         self.set_locked(False)
         self.set_problems(0)
+
+    def toggle(self) -> None:
+        """Show or hide the settings; on a wide window, put the cursor into them."""
+        if self.window().width() < NARROW:
+            self._is_wanted = not self._is_wanted
+            self.fit()
+        if self.isVisible():
+            self.form.setFocus(Qt.FocusReason.ShortcutFocusReason)
+
+    def go_to_first_problem(self) -> None:
+        """Show the settings and put the cursor into the first field with an error."""
+        self._is_wanted = True
+        self.fit()
+        self.form.go_to_first_problem()
+
+    def set_needed(self, needed: bool) -> None:
+        """A page that shows a report has no use for settings."""
+        self._is_needed = needed
+        self.fit()
+
+    def fit(self) -> None:
+        """Show the settings where there is room for them, or where they were asked for."""
+        is_narrow = self.window().width() < NARROW
+        self.button.setVisible(is_narrow and self._is_needed)
+        self.setVisible(self._is_needed and (self._is_wanted or not is_narrow))
 
     def set_locked(self, locked: bool) -> None:
         """Lock all but the live settings while a run uses them."""

@@ -58,6 +58,7 @@ class StepsCard(Card):
     def _rebuild(self) -> None:
         while (item := self._column.takeAt(0)) is not None:
             if (widget := item.widget()) is not None:
+                widget.hide()
                 widget.deleteLater()
         self._rows = []
         for i, step in enumerate(self._steps):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from PySide6.QtCore import QTimer
-from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from workbench.app import runs as app_runs
@@ -30,8 +30,6 @@ from workbench.ui.pages.wording import status
 from workbench.ui.widgets import Badge, EmptyState, PageHeader, button
 
 LIVE_DELAY_MS = 800
-NARROW = 1200
-"""Below this window width the settings wait behind F4."""
 BEFORE_FIRST_RUN = ("model", "prompts", "answers", "rank", "reward")
 CHARTS = (
     "objective/scores",
@@ -51,7 +49,6 @@ class TrainPage(RunPage):
 
     def __init__(self, ws: Workspace, context: UiContext) -> None:
         super().__init__(ws, context)
-        self._settings_wanted = False
         self._form_shows: int | None = None
         # Who types 0.002 passes 0 and 0.0: only what stands for a moment is meant.
         self._wanted_live: dict[str, float] = {}
@@ -60,25 +57,21 @@ class TrainPage(RunPage):
         self._set_live_soon.setInterval(LIVE_DELAY_MS)
         self._set_live_soon.timeout.connect(self._set_live)
         self._on_banner: Callable[[], None] = self.go_to_first_problem
-        self._build_header()
         self._build_settings()
+        self._build_header()
         self._build_content()
         self._lay_out()
         context.actions.on("train.start", lambda: self._here_first(self.start))
-        context.actions.on("train.settings", lambda: self._here_first(self.toggle_settings))
-        context.actions.on("train.next_problem", lambda: self._here_first(self.go_to_first_problem))
 
     def _build_header(self) -> None:
         self.header = PageHeader(self.tr("Train"))
         self.badge = Badge("neutral", "")
         self.header.add_badge(self.badge)
-        self.settings_button = button(self.tr("Settings"), "quiet", key="F4")
-        self.settings_button.clicked.connect(self.toggle_settings)
         self.picker = RunPicker(self.tr("New run"))
         self.picker.picked.connect(self.show_run)
         self.start_button = button(self.tr("Start"), "outlined", icon="play", key="Ctrl+R")
         self.start_button.clicked.connect(self.start)
-        for widget in (self.settings_button, self.picker, self.start_button):
+        for widget in (self.column.button, self.picker, self.start_button):
             self.header.add_action(widget)
 
     def _build_settings(self) -> None:
@@ -87,7 +80,7 @@ class TrainPage(RunPage):
         self.form = SettingsForm(PPOSettings, PRESETS)
         self.form.problems_changed.connect(self._on_problems)
         self.form.value_changed.connect(self._on_value)
-        self.column = SettingsColumn(self.form, self.inputs)
+        self.column = self.add_settings(SettingsColumn(self.form, self.inputs))
 
     def _build_content(self) -> None:
         self.banner = VerdictBanner()
@@ -147,7 +140,7 @@ class TrainPage(RunPage):
         self.badge.setVisible(run is not None)
         if run is None:
             self.header.set_facts(self.tr("New PPO run"))
-            self.steps.set_overview(self.ws.overview(), self.ws.selected_model)
+            self.steps.set_overview(self.ws.overview(), Path(self.ws.selected_model).name)
             self.steps.setVisible(not self.steps.is_all_done())
         else:
             self._draw_run(run)
@@ -208,9 +201,7 @@ class TrainPage(RunPage):
 
     def go_to_first_problem(self) -> None:
         """Show the settings and put the cursor into the first field with an error."""
-        self._settings_wanted = True
-        self._update_column()
-        self.form.go_to_first_problem()
+        self.column.go_to_first_problem()
 
     def _problem_sentence(self, n: int) -> str:
         if n == 1:
@@ -263,24 +254,3 @@ class TrainPage(RunPage):
         except WorkbenchError as error:
             self.notice = Verdict("bad", error.message, error.hint)
             self._update_banner(self.run())
-
-    # The settings column on small windows
-
-    def toggle_settings(self) -> None:
-        """Show or hide the settings; on a wide window, put the cursor into them."""
-        if self.window().width() >= NARROW:
-            self.form.setFocus()
-            return
-        self._settings_wanted = not self._settings_wanted
-        self._update_column()
-        if self._settings_wanted:
-            self.form.setFocus()
-
-    def _update_column(self) -> None:
-        is_narrow = self.window().width() < NARROW
-        self.settings_button.setVisible(is_narrow)
-        self.column.setVisible(not is_narrow or self._settings_wanted)
-
-    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102
-        super().resizeEvent(event)
-        self._update_column()

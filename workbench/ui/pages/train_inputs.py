@@ -32,6 +32,8 @@ class TrainInputs(QWidget):
         self.reward = QComboBox()
         self.reward.setAccessibleName(self.tr("Reward model"))
         self.reward.setToolTip(self.tr("Which reward model scores the answers"))
+        self.reward.setPlaceholderText(self.tr("none trained"))
+        self.reward.setEnabled(False)
         self.reward.currentIndexChanged.connect(self.changed)
         self.prompts = ElidedLabel("")
         form = QFormLayout()
@@ -68,7 +70,6 @@ class TrainInputs(QWidget):
         keeps = chosen is not None and chosen != newest_before
         self.reward.setCurrentIndex(max(0, self.reward.findData(chosen)) if keeps else 0)
         self.reward.setEnabled(bool(runs))
-        self.reward.setPlaceholderText(self.tr("none trained"))
         self.reward.blockSignals(False)
         self.changed.emit()
 
