@@ -38,7 +38,7 @@ class ReadingText(QTextEdit):
         self._line_height = line_height
         self._max_lines = max_lines
         self._is_fitted = is_fitted
-        self.setObjectName("reading")
+        self.setProperty("reading", True)
         self.setAccessibleName(name)
         self.setReadOnly(True)
         self.setAcceptRichText(False)
@@ -96,12 +96,11 @@ class ReadingText(QTextEdit):
         marks = []
         for start, end in spans:
             mark = QTextEdit.ExtraSelection()
-            # The stubs call these attributes by class; they are plain data.
             cursor = QTextCursor(self.document())
             cursor.setPosition(_utf16(text, start))
             cursor.setPosition(_utf16(text, end), QTextCursor.MoveMode.KeepAnchor)
-            mark.cursor = cursor  # type: ignore[attr-defined]
-            mark.format = shape  # type: ignore[attr-defined]
+            mark.cursor = cursor
+            mark.format = shape
             marks.append(mark)
         self.setExtraSelections(marks)
 

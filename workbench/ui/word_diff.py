@@ -51,9 +51,7 @@ def _kept(blocks: Sequence[tuple[int, int, int]], n: int, m: int) -> list[tuple[
     end_left = end_right = 0
     real = [block for block in blocks if block[2]]
     for position, (i, j, size) in enumerate(real):
-        after_left, after_right = (
-            real[position + 1][:2] if position + 1 < len(real) else (n, m)
-        )
+        after_left, after_right = real[position + 1][:2] if position + 1 < len(real) else (n, m)
         is_island = (
             size == 1
             and i > end_left

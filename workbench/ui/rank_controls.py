@@ -1,0 +1,316 @@
+"""The controls of the rank panel: its head, the judgement buttons, the legend, the progress."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Literal
+
+from PySide6.QtCore import QCoreApplication, Qt, QTimer, Signal, SignalInstance
+from PySide6.QtGui import QPainter, QPaintEvent, QPen
+from PySide6.QtWidgets import (
+    QBoxLayout,
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QVBoxLayout,
+    QWidget,
+)
+
+from workbench.app.labelling import RankProgress
+from workbench.data.records import Prompt, Verdict
+from workbench.ui.plural import counted
+from workbench.ui.theme import Theme, repolish
+from workbench.ui.widgets import Badge, ElidedLabel, Meter, button, label
+from workbench.ui.widgets.basics import Button
+
+FLASH_MS = 150
+_EQUAL: tuple[Verdict, ...] = ("first", "second", "tie", "both_bad")
+
+
+class RankHead(QFrame):
+    """Number and group of the prompt, and that the test is blind. It wears the focus ring."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self._has_keys = False
+        self._number = ElidedLabel("", "muted")
+        blind = Badge("neutral", self.tr("order shuffled, models hidden"))
+        blind.setToolTip(
+            self.tr(
+                "Which answer stands first is drawn by lot, and which model wrote it is not "
+                "shown, so that only the text decides."
+            )
+        )
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(4, 4, 4, 4)
+        layout.setSpacing(8)
+        layout.addWidget(self._number, 1)
+        layout.addWidget(blind)
+        theme.changed.connect(self.update)
+
+    def show_prompt(self, prompt: Prompt) -> None:
+        """Name the prompt."""
+        name = self.tr("Prompt {n}").format(n=prompt.id)
+        self._number.setText(f"{name}  {prompt.group}" if prompt.group else name)
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether the ranking keys reach the panel now; the ring says so."""
+        return self._has_keys
+
+    @has_keys.setter
+    def has_keys(self, has_keys: bool) -> None:
+        self._has_keys = has_keys
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: D102
+        super().paintEvent(event)
+        if not self._has_keys:
+            return
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QPen(self._theme.color("focus"), 2))
+        painter.drawRoundedRect(self.rect().adjusted(1, 1, -1, -1), 4, 4)
+        painter.end()
+
+
+class RankHeader(QWidget):
+    """Title, undo and the way back: only while the panel fills the window."""
+
+    restore_wanted = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        title = label(self.tr("Rank"), "page-title")
+        self.undo = button(self.tr("Undo"), "quiet", icon="undo", key="Ctrl+Z")
+        self.restore = button(self.tr("Restore panel"), "outlined", key="F11")
+        for made in (self.undo, self.restore):
+            made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.restore.clicked.connect(self.restore_wanted)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 4, 0, 4)
+        layout.addWidget(title)
+        layout.addStretch(1)
+        layout.addWidget(self.undo)
+        layout.addWidget(self.restore)
+        self.hide()
+
+
+class JudgeButtons(QWidget):
+    """The verdicts as equal buttons in a fixed grid; skip, undo and redo quietly under them."""
+
+    chosen = Signal(str)
+    undo_wanted = Signal()
+    redo_wanted = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        texts: dict[Verdict, tuple[str, str, str]] = {
+            "first": (self.tr("A better"), "1", self.tr("Answer A is better")),
+            "second": (self.tr("B better"), "2", self.tr("Answer B is better")),
+            "tie": (self.tr("Tie"), "=", self.tr("Both answers are equally good")),
+            "both_bad": (self.tr("Both bad"), "0", self.tr("Neither answer is acceptable")),
+            "skip": (self.tr("Skip"), "S", self.tr("Say nothing about this pair")),
+        }
+        self.by_verdict: dict[Verdict, Button] = {}
+        self._flashes: dict[Verdict, QTimer] = {}
+        self._tips: dict[Verdict, str] = {}
+        for verdict, (text, key, tip) in texts.items():
+            made = button(text, "quiet" if verdict == "skip" else "outlined", key=key)
+            self._tips[verdict] = f"{tip} ({key})"
+            made.setToolTip(self._tips[verdict])
+            # A click leaves the focus with the panel, so that the keys go on working.
+            made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            made.clicked.connect(partial(self.chosen.emit, verdict))
+            self.by_verdict[verdict] = made
+            self._flashes[verdict] = self._flash_timer(made)
+        self.undo = self._quiet(self.tr("Undo"), "Ctrl+Z", self.undo_wanted)
+        # Its key stands in the tooltip: three keycaps are wider than the dock.
+        self.redo = self._quiet(self.tr("Redo"), "", self.redo_wanted)
+        self._grid = QGridLayout()
+        self._grid.setSpacing(8)
+        self._quiet_row = QHBoxLayout()
+        self._quiet_row.setSpacing(4)
+        for made in (self.undo, self.redo):
+            self._quiet_row.addWidget(made)
+        self._quiet_row.addStretch(1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(8)
+        layout.addLayout(self._grid)
+        layout.addLayout(self._quiet_row)
+        self.set_wide(False)
+
+    def _quiet(self, text: str, key: str, signal: SignalInstance) -> Button:
+        made = button(text, "quiet", key=key)
+        made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        made.clicked.connect(signal)
+        return made
+
+    def _flash_timer(self, made: Button) -> QTimer:
+        timer = QTimer(made)
+        timer.setSingleShot(True)
+        timer.setInterval(FLASH_MS)
+        timer.timeout.connect(partial(_set_flash, made, False))
+        return timer
+
+    def set_wide(self, is_wide: bool) -> None:
+        """One row with skip in a wide panel, two by two with skip below in the dock."""
+        n_columns = 5 if is_wide else 2
+        skip = self.by_verdict["skip"]
+        skip.set_kind("outlined" if is_wide else "quiet")
+        if not is_wide:
+            self._quiet_row.insertWidget(0, skip)
+        for i, verdict in enumerate((*_EQUAL, "skip") if is_wide else _EQUAL):
+            made = self.by_verdict[verdict]
+            made.setMinimumHeight(max(36 if is_wide else 32, made.fontMetrics().height() + 10))
+            self._grid.addWidget(made, i // n_columns, i % n_columns)
+        for column in range(5):
+            self._grid.setColumnStretch(column, 1 if column < n_columns else 0)
+
+    def set_steps_visible(self, is_visible: bool) -> None:
+        """Whether undo and redo stand here; in reading mode they stand in the head."""
+        self.undo.setVisible(is_visible)
+        self.redo.setVisible(is_visible)
+
+    def flash(self, verdict: Verdict) -> None:
+        """Show for a moment which verdict was given."""
+        _set_flash(self.by_verdict[verdict], True)
+        self._flashes[verdict].start()
+
+    def set_enabled(self, why_not: str) -> None:
+        """Allow judging, or say in the tooltips why it is not possible."""
+        for verdict, made in self.by_verdict.items():
+            made.setEnabled(not why_not)
+            made.setToolTip(why_not or self._tips[verdict])
+
+    def name_undo(self, undo: str | None, redo: str | None) -> None:
+        """Say in the tooltips what would be undone and redone; None: nothing."""
+        for made, name, what in (
+            (self.undo, undo, self.tr("Undo: {name} (Ctrl+Z)")),
+            (self.redo, redo, self.tr("Redo: {name} (Ctrl+Y)")),
+        ):
+            made.setEnabled(name is not None)
+            nothing = self.tr("Nothing has been done or taken back yet")
+            made.setToolTip(nothing if name is None else what.format(name=name))
+
+
+def _set_flash(made: Button, is_on: bool) -> None:
+    made.setProperty("flash", is_on)
+    repolish(made)
+
+
+class Legend(QWidget):
+    """What the marks in the answers mean, or why there are none."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._marks = QWidget()
+        marks = QHBoxLayout(self._marks)
+        marks.setContentsMargins(0, 0, 0, 0)
+        marks.setSpacing(4)
+        self._names: dict[str, QLabel] = {}
+        for token, name, style in (
+            ("answer-a", self.tr("only in A"), self.tr("underlined")),
+            ("answer-b", self.tr("only in B"), self.tr("dashed")),
+        ):
+            self._names[token] = label(name)
+            marks.addWidget(self._names[token])
+            marks.addWidget(label(style, "muted"))
+            if token == "answer-a":
+                marks.addStretch(1)
+        self.note = label("", "text-2", wrap=True)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._marks, 1)
+        layout.addWidget(self.note, 1)
+        theme.changed.connect(self._tint)
+        self._theme = theme
+        self._tint()
+        self.show_state("marks")
+
+    def _tint(self) -> None:
+        for token, name in self._names.items():
+            palette = name.palette()
+            palette.setColor(name.foregroundRole(), self._theme.color(token))
+            name.setPalette(palette)
+
+    def show_state(self, state: Literal["marks", "same", "too long"]) -> None:
+        """Explain the marks, or say that the answers are the same or too long to compare."""
+        notes = {
+            "marks": "",
+            "same": self.tr("Both answers are the same text: a tie says so."),
+            "too long": self.tr("The answers are too long to mark where they differ."),
+        }
+        self.note.setText(notes[state])
+        self.note.setVisible(state != "marks")
+        self._marks.setVisible(state == "marks")
+
+
+class ProgressLine(QWidget):
+    """How far the ranking is, and about how long the rest takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._meter = Meter()
+        self._done, self._left = label("", "muted"), label("", "muted")
+        texts = QHBoxLayout()
+        texts.setSpacing(12)
+        texts.addWidget(self._done)
+        texts.addStretch(1)
+        texts.addWidget(self._left)
+        self._layout = QBoxLayout(QBoxLayout.Direction.TopToBottom, self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.setSpacing(4)
+        self._layout.addWidget(self._meter, 1)
+        self._layout.addLayout(texts)
+
+    def set_wide(self, is_wide: bool) -> None:
+        """Meter and words in one line, or the words under the meter."""
+        sideways, downwards = QBoxLayout.Direction.LeftToRight, QBoxLayout.Direction.TopToBottom
+        self._layout.setDirection(sideways if is_wide else downwards)
+        self._layout.setSpacing(12 if is_wide else 4)
+
+    def done_text(self) -> str:
+        """The words under the meter at the left."""
+        return self._done.text()
+
+    def left_text(self) -> str:
+        """The words under the meter at the right."""
+        return self._left.text()
+
+    def show_progress(self, progress: RankProgress) -> None:
+        """Show other figures."""
+        self._meter.set_value(progress.n_judged, max(1, progress.n_total))
+        done = self.tr("{done} of {total} ranked").format(
+            done=progress.n_judged, total=progress.n_total
+        )
+        self._done.setText(done)
+        left = self._left_text(progress)
+        self._left.setText(left)
+        self._meter.setAccessibleName(self.tr("Ranking progress"))
+        self._meter.setAccessibleDescription(f"{done}, {left}")
+
+    def _left_text(self, progress: RankProgress) -> str:
+        if progress.n_left == 0:
+            if progress.n_skipped:
+                return counted(progress.n_skipped, self.tr("{n} skipped"), self.tr("{n} skipped"))
+            return self.tr("none left")
+        if progress.seconds_left is None:
+            return self.tr("{n} left").format(n=progress.n_left)
+        return self.tr("{n} left, {time}").format(
+            n=progress.n_left, time=about(progress.seconds_left)
+        )
+
+
+def about(seconds: float) -> str:
+    """A rough time as a person says it: "about 38 min"."""
+    tr = QCoreApplication.translate
+    if seconds < 50:
+        return tr("times", "under 1 min")
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return tr("times", "about {n} min").format(n=minutes)
+    return tr("times", "about {n} h").format(n=f"{seconds / 3600:.1f}".removesuffix(".0"))
