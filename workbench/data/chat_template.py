@@ -41,7 +41,7 @@ def render_prompt(tokenizer: Tokenizer, messages: Sequence[Message]) -> str:
 
 
 def encode_prompt(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
-    """Token ids of a prompt up to where the answer starts; special tokens come from the template."""
+    """Token ids of a prompt up to where the answer starts, specials as the template has them."""
     text = render_prompt(tokenizer, messages)
     return tokenizer.encode(text, add_special_tokens=tokenizer.chat_template is None)
 

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QGridLayout, QWidget
 
 from workbench.ui.plots.metric_chart import MetricChart
 
-_COLUMN_WIDTH = 210
+_COLUMN_WIDTH = 180
 
 
 class ChartGrid(QWidget):

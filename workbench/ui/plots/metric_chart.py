@@ -84,8 +84,12 @@ class MetricChart(QFrame):
         item.setContentsMargins(0, 6, 8, 0)
         for side in ("left", "bottom"):
             axis = item.getAxis(side)
-            axis.setStyle(tickLength=-4, hideOverlappingLabels=False)
+            axis.setStyle(tickLength=0 if side == "left" else -4, hideOverlappingLabels=False)
         item.getAxis("left").setWidth(self.fontMetrics().horizontalAdvance("−0.0000"))
+        self._lines = [pg.InfiniteLine(angle=0) for _ in range(3)]
+        for tick in self._lines:
+            tick.setZValue(-30)
+            item.addItem(tick, ignoreBounds=True)
         self._band = pg.LinearRegionItem(
             orientation="horizontal", movable=False, values=self.glossary.healthy or (0, 0)
         )
@@ -163,9 +167,12 @@ class MetricChart(QFrame):
         item.setXRange(0, right, padding=0.02)
         item.setYRange(low - margin, high + margin, padding=0)
         item.getAxis("bottom").setTicks(
-            [[(v, f"{v:g}") for v in np.linspace(0, right, 5 if right >= 20 else 3)]]
+            [[(v, f"{v:g}") for v in np.linspace(0, right, 6)]]
         )
-        item.getAxis("left").setTicks([[(v, figure(v)) for v in (low, (low + high) / 2, high)]])
+        ticks = (low, (low + high) / 2, high)
+        item.getAxis("left").setTicks([[(v, figure(v)) for v in ticks]])
+        for tick, v in zip(self._lines, ticks, strict=True):
+            tick.setValue(v)
         band = self.glossary.healthy
         if band is not None:
             top = min(band[1], high)
@@ -187,6 +194,8 @@ class MetricChart(QFrame):
         for edge in self._band.lines:
             edge.setPen(pg.mkPen(look.color("band-line"), width=1, style=Qt.PenStyle.DashLine))
         self._word.setColor(look.color("ok"))
+        for tick in self._lines:
+            tick.setPen(pg.mkPen(look.color("grid"), width=1))
         item = self._plot.getPlotItem()
         font = self.font()
         font.setPointSizeF(font.pointSizeF() * 0.85)
@@ -195,7 +204,7 @@ class MetricChart(QFrame):
             axis = item.getAxis(side)
             axis.setTickFont(font)
             axis.setTextPen(pg.mkPen(look.color("muted")))
-            axis.setPen(pg.mkPen(look.color("grid")))
+            axis.setPen(pg.mkPen(look.color("border")) if side == "bottom" else pg.mkPen(None))
         self._mark_health()
 
     def focusInEvent(self, event: QFocusEvent) -> None:

@@ -95,6 +95,8 @@ def y_limits(y: Floats, healthy: tuple[float, float] | None) -> tuple[float, flo
         reach = max(high - low, 0.25 * (healthy[1] - healthy[0]))
         low = min(low, healthy[0]) if low - healthy[0] < reach else low
         high = max(high, healthy[1]) if healthy[1] - high < reach else high
+    if -0.02 * (high - low) < low < 0.0:
+        low = 0.0  # rounding below zero is no reason for a negative axis
     if high - low < 1e-9:
         low, high = low - 0.5 * max(abs(low), 1e-3), high + 0.5 * max(abs(high), 1e-3)
     step = 10.0 ** np.floor(np.log10(high - low))
