@@ -33,6 +33,13 @@ class Command:
     tip: str = ""
     context: str = "window"
 
+    @property
+    def page(self) -> str:
+        """The page that binds the command; it is built when the command is first given."""
+        stage, _, verb = self.id.partition(".")
+        is_own = stage in _PAGE_KEYS and verb not in _SHARED_VERBS
+        return stage if is_own else ""
+
 
 PAGES: tuple[tuple[str, str], ...] = (
     ("overview", "Overview"),
@@ -45,6 +52,10 @@ PAGES: tuple[tuple[str, str], ...] = (
     ("evaluate", "Evaluate"),
     ("runs", "Runs"),
 )
+
+_PAGE_KEYS = {key for key, _ in PAGES}
+# Several pages have settings: each binds these for itself.
+_SHARED_VERBS = ("settings", "next_problem")
 
 COMMANDS: tuple[Command, ...] = (
     Command("file.new", "New experiment", "File", "Ctrl+N", "Make a new experiment folder."),
@@ -59,7 +70,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("file.quit", "Quit", "-File", "Ctrl+Q", "Close the window; runs are stopped."),
     Command("edit.undo", "Undo", "Edit", "Ctrl+Z", "Take back the last change."),
     Command("edit.redo", "Redo", "Edit", "Ctrl+Y", "Do it again."),
-    Command("models.load", "Load model", "Model", "Ctrl+L", "Load the chosen model."),
+    Command("models.load", "Load model", "Model", "Ctrl+Shift+L", "Load the chosen model."),
     Command("models.import", "Import GGUF file", "Model", "", "Converted once."),
     Command("rank.focus", "Rank answers", "Label", "F6", "To the rank panel and back."),
     Command("rank.maximise", "Maximise rank panel", "Label", "F11", "Read in the whole window."),
@@ -83,7 +94,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("view.theme_system", "System theme", "-View", "", "Light or dark as the system."),
     Command("view.theme_light", "Light theme", "View"),
     Command("view.theme_dark", "Dark theme", "View"),
-    Command("view.log", "Show log", "-View", "Ctrl+Shift+L", "What jobs said."),
+    Command("view.log", "Show log", "-View", "Ctrl+L", "What jobs said."),
     Command("view.palette", "Command palette", "View", "Ctrl+K", "Find any command by its name."),
     Command("help.shortcuts", "Keyboard shortcuts", "Help", "F1", "All keys on one page."),
     Command("help.report", "Copy report", "Help", "", "Versions and the last log lines."),

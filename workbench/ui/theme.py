@@ -304,6 +304,10 @@ def _sheet(t: Mapping[str, str], glyph: Callable[[str, str], str]) -> str:
     QPushButton[kind="quiet"]:disabled, QPushButton[kind="link"]:disabled {{
         color: {t["disabled"]}; }}
 
+    QToolButton[fold="true"] {{ background: transparent; color: {t["text"]};
+        border: 1px solid transparent; border-radius: 4px; padding: 3px; margin-left: -6px; }}
+    QToolButton[fold="true"]:hover {{ background: {t["hover"]}; }}
+    QToolButton[fold="true"]:focus {{ border: 2px solid {t["focus"]}; padding: 2px; }}
     QToolButton[quiet="true"] {{ background: transparent; color: {t["text"]};
         border: 1px solid transparent; border-radius: 4px; padding: 3px; }}
     QToolButton[quiet="true"]:hover {{ background: {t["hover"]}; }}

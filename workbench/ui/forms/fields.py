@@ -58,6 +58,8 @@ class Field(QObject):
         scaled(self.unit, 0.92)
         self.help = label(info.description or "", "muted", wrap=True)
         scaled(self.help, 0.92)
+        # Shown before the form has its layout: without a parent it would be a window.
+        self.help.setParent(parent)
         self._problem_icon = QLabel()
         self._problem = label("", wrap=True)
         self._problem.setProperty("status", "bad")
@@ -92,8 +94,6 @@ class Field(QObject):
             combo = QComboBox()
             combo.addItems([str(choice) for choice in get_args(annotation)])
             combo.currentIndexChanged.connect(lambda _i: self.changed.emit())
-            # The longest choice fits when the box covers the unit's column too.
-            combo.setFixedWidth(CONTROL_WIDTH + GAP + UNIT_WIDTH)
             return combo
         edit = QLineEdit()
         edit.textChanged.connect(lambda _t: self.changed.emit())
@@ -102,10 +102,12 @@ class Field(QObject):
             edit.setAlignment(Qt.AlignmentFlag.AlignRight)
         return edit
 
-    def add_to(self, grid: QGridLayout, row: int) -> None:
+    def add_to(self, grid: QGridLayout, row: int, unit_width: int) -> None:
         """Take two rows of a grid: the control, and help or problem under it."""
         grid.addWidget(self.label, row, 0)
         if isinstance(self.control, QComboBox):
+            # A choice takes the unit's column too: its words are longer than numbers.
+            self.control.setFixedWidth(CONTROL_WIDTH + GAP + unit_width)
             grid.addWidget(self.control, row, 1, 1, 2)
         else:
             grid.addWidget(self.control, row, 1)

@@ -29,12 +29,12 @@ S = TypeVar("S", bound=Settings)
 class _Group(QWidget):
     """Fields under a heading that folds; folded it says its values in one line."""
 
-    def __init__(self, title: str, fields: list[Field], is_open: bool) -> None:
+    def __init__(self, title: str, fields: list[Field], is_open: bool, unit_width: int) -> None:
         super().__init__()
         self.fields = fields
         self._toggle = QToolButton()
         self._toggle.setText(title)
-        self._toggle.setProperty("quiet", True)
+        self._toggle.setProperty("fold", True)
         self._toggle.setCheckable(True)
         self._toggle.setChecked(is_open)
         self._toggle.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
@@ -48,9 +48,9 @@ class _Group(QWidget):
         grid.setVerticalSpacing(4)
         grid.setColumnStretch(0, 1)
         grid.setColumnMinimumWidth(1, CONTROL_WIDTH)
-        grid.setColumnMinimumWidth(2, UNIT_WIDTH)
+        grid.setColumnMinimumWidth(2, unit_width)
         for i, field in enumerate(fields):
-            field.add_to(grid, 2 * i)
+            field.add_to(grid, 2 * i, unit_width)
         head = QHBoxLayout()
         head.setContentsMargins(0, 0, 0, 0)
         head.setSpacing(GAP)
@@ -116,14 +116,17 @@ class SettingsForm(QWidget, Generic[S]):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(8)
+        # One width for all groups, so that every control stands at the same edge.
+        units = [field.unit.sizeHint().width() for field in self.fields.values()]
+        unit_width = max(UNIT_WIDTH, *units)
         self.preset = QComboBox()
         if self._presets:
-            layout.addLayout(self._preset_row())
+            layout.addLayout(self._preset_row(unit_width))
         by_group: dict[str, list[Field]] = {}
         for field in self.fields.values():
             by_group.setdefault(field.group, []).append(field)
         self._groups = [
-            _Group(title, fields, i < self._OPEN_GROUPS)
+            _Group(title, fields, i < self._OPEN_GROUPS, unit_width)
             for i, (title, fields) in enumerate(by_group.items())
         ]
         for group in self._groups:
@@ -133,7 +136,7 @@ class SettingsForm(QWidget, Generic[S]):
         first = next(iter(self.fields.values()))
         self.setFocusProxy(first.control)
 
-    def _preset_row(self) -> QHBoxLayout:
+    def _preset_row(self, unit_width: int) -> QHBoxLayout:
         self.preset.addItem(self.tr("Defaults"), None)
         for name in self._presets:
             self.preset.addItem(name[:1].upper() + name[1:], name)
@@ -144,7 +147,7 @@ class SettingsForm(QWidget, Generic[S]):
         words.setBuddy(self.preset)
         row.addWidget(words)
         row.addStretch(1)
-        self.preset.setFixedWidth(CONTROL_WIDTH + GAP + UNIT_WIDTH)
+        self.preset.setFixedWidth(CONTROL_WIDTH + GAP + unit_width)
         row.addWidget(self.preset)
         return row
 
@@ -189,9 +192,7 @@ class SettingsForm(QWidget, Generic[S]):
         return dict(self._problems)
 
     def go_to_first_problem(self) -> None:
-        """Put the cursor into the next field that must be corrected: the first one, when the
-        cursor is not in such a field yet.
-        """
+        """Put the cursor into the first field that must be corrected; from there to the next."""
         wrong = [(g, f) for g in self._groups for f in g.fields if f.problem()]
         if not wrong:
             return

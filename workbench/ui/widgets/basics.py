@@ -25,7 +25,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from workbench.ui.theme import repolish, scaled, theme
+from workbench.ui.theme import repolish, theme
 
 ButtonKind = Literal["filled", "outlined", "quiet", "link", "danger"]
 Status = Literal["ok", "warn", "bad", "info", "neutral"]
@@ -90,7 +90,7 @@ class Button(QPushButton):
 
     def __init__(self, text: str, kind: ButtonKind, icon: str | None, key: str) -> None:
         super().__init__(text)
-        self._icon, self._key = icon, key
+        self._icon, self._key, self._own_key = icon, key, key
         self.setAccessibleName(text)
         self.setMinimumHeight(max(28, self.fontMetrics().height() + 10))
         self.set_kind(kind)
@@ -115,6 +115,14 @@ class Button(QPushButton):
         """Show another icon of resources/icons."""
         self._icon = icon
         self._tint()
+
+    def show_key(self, is_shown: bool) -> None:
+        """Leave the keycap out where there is little room."""
+        key = self._own_key if is_shown else ""
+        if key != self._key:
+            self._key = key
+            self.updateGeometry()
+            self.update()
 
     def _ink(self) -> str:
         return _INK.get(self._kind, "text") if self.isEnabled() else "disabled"

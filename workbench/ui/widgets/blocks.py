@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from PySide6.QtCore import QRectF, Qt, Signal
 from PySide6.QtGui import QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
-from workbench.ui.theme import scaled, theme
+from workbench.ui.theme import bold, theme
 from workbench.ui.widgets.basics import Badge, Button, ElidedLabel, Status, button, label
 
 
@@ -22,7 +30,10 @@ class PageHeader(QWidget):
         self._layout.setSpacing(8)
         self._layout.addWidget(label(title, "page-title"))
         self._layout.addSpacing(4)
-        self._layout.addWidget(self._facts, 1)
+        # As wide as its words, so that badges follow them; it gives way first.
+        self._facts.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
+        self._layout.addWidget(self._facts)
+        self._layout.addStretch(1)
         self._n_badges = 0
 
     def set_facts(self, facts: str) -> None:
@@ -35,7 +46,8 @@ class PageHeader(QWidget):
 
     def add_badge(self, badge: Badge) -> None:
         """Put a state badge after the facts."""
-        self._layout.addWidget(badge)
+        self._layout.insertWidget(self._layout.indexOf(self._facts) + 1 + self._n_badges, badge)
+        self._n_badges += 1
 
     def add_action(self, widget: QWidget) -> None:
         """Put a button at the right end; add quiet ones first, the filled one last."""
@@ -102,7 +114,7 @@ class Banner(QFrame):
         super().__init__()
         self._icon = QLabel()
         self._text = label("", wrap=True)
-        scaled(self._text, 1.08)
+        bold(self._text, 1.08)
         self._detail = label("", "text-2", wrap=True)
         self._button: Button | None = None
         self._close = button(self.tr("Dismiss"), "quiet")

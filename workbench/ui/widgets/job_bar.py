@@ -14,8 +14,11 @@ from workbench.ui.plots.metric_chart import figure
 from workbench.ui.theme import theme
 from workbench.ui.widgets.basics import ElidedLabel, Meter, button, label
 
-_NARROW = 1200
+NARROW = 1200
+"""Below this width figures and keycaps are left out."""
+
 _FIGURES = (("objective/scores", "Reward", ""), ("objective/kl", "KL", "nats"))
+_SAVING_KINDS = ("reward", "ppo")
 
 
 def duration(seconds: float) -> str:
@@ -24,6 +27,37 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+class Pace:
+    """How long the rest takes, from what was done since the first report.
+
+    A resumed run begins at its old step, so steps are counted from there.
+    """
+
+    def __init__(self) -> None:
+        self._first: tuple[int, float] | None = None
+        self._held = 0.0
+        self._held_since: float | None = None
+
+    def hold(self, is_held: bool) -> None:
+        """Time that a job is held does not count."""
+        now = time.monotonic()
+        if is_held:
+            self._held_since = now
+        elif self._held_since is not None:
+            self._held += now - self._held_since
+            self._held_since = None
+
+    def seconds_left(self, done: int, total: int) -> float | None:
+        """Seconds until `total`; None as long as nothing can be said."""
+        now = time.monotonic() - self._held
+        if self._first is None:
+            self._first = (done, now)
+        first, began = self._first
+        if done <= first or done >= total:
+            return None
+        return (now - began) / (done - first) * (total - done)
 
 
 class JobBar(QFrame):
@@ -37,88 +71,97 @@ class JobBar(QFrame):
         self.setProperty("jobbar", True)
         self.setMinimumHeight(44)
         self.job: Job | None = None
-        self._title = ""
-        self._steps = (0, 0, "steps")
-        self._began = time.monotonic()
+        self._pace = Pace()
+        self._counts_steps = False
+        self._unit = ""
+        self._state = ("check", "ok")
+        self._is_running = False
         self._icon = QLabel()
         self._name = label("", "card-title")
         self._meter = Meter()
-        self._meter.setFixedWidth(220)
         self._meter.setAccessibleName(self.tr("Progress of the job"))
-        self._count = label()
+        self._count, self._eta, self._figures = label(), label("", "text-2"), label("", "text-2")
         self._words = ElidedLabel("", "text-2")
-        self._figures = label("", "text-2")
         self.show_button = button(self.tr("Show"), "outlined")
         self.pause_button = button(self.tr("Pause"), "outlined", icon="pause", key="Ctrl+.")
         self.stop_button = button(self.tr("Stop and save"), "outlined", icon="save")
         self.dismiss_button = button(self.tr("Dismiss"), "quiet")
-        self.log_button = button(self.tr("Show log"), "quiet", icon="log")
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(16, 6, 16, 6)
-        layout.setSpacing(10)
-        for widget in (self._icon, self._name, self._meter, self._count):
-            layout.addWidget(widget)
-        layout.addWidget(self._words, 1)
-        layout.addWidget(self._figures)
-        for made in (
-            self.show_button,
-            self.pause_button,
-            self.stop_button,
-            self.dismiss_button,
-            self.log_button,
-        ):
-            layout.addWidget(made)
+        self.log_button = button(self.tr("Log"), "quiet", icon="log", key="Ctrl+L")
+        self._lay_out()
         self.pause_button.clicked.connect(self.toggle_pause)
         self.stop_button.clicked.connect(self.stop)
         self.dismiss_button.clicked.connect(self.set_idle)
         self.log_button.clicked.connect(self.log_wanted)
         self.show_button.clicked.connect(lambda: self.shown_wanted.emit(self.job))
         theme().changed.connect(self._tint)
-        self._state = "ok"
         self.set_idle()
+
+    def _lay_out(self) -> None:
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(20, 6, 16, 6)
+        layout.setSpacing(12)
+        for part in (self._icon, self._name, self._meter, self._count, self._eta, self._figures):
+            layout.addWidget(part)
+        layout.addWidget(self._words, 1)
+        for made in (
+            self.show_button,
+            self.dismiss_button,
+            self.pause_button,
+            self.stop_button,
+            self.log_button,
+        ):
+            layout.addWidget(made)
 
     def set_idle(self) -> None:
         """Nothing runs."""
         self.job = None
-        self._show("check", "ok", self.tr("Nothing is running"), is_running=False)
+        self._show("check", "ok", is_running=False)
+        self._name.hide()
+        self._words.setText(self.tr("Nothing is running"))
         self.dismiss_button.hide()
         self.show_button.hide()
 
     def start(self, job: Job) -> None:
         """Follow a job."""
         self.job = job
-        self._title = job.title
-        self._began = time.monotonic()
-        self._steps = (0, 0, "steps")
-        self._figures.setText("")
-        self._count.setText("")
+        self._pace = Pace()
+        self._counts_steps, self._unit = False, ""
+        for part in (self._count, self._eta, self._figures):
+            part.setText("")
+        self._words.setText("")
         self._meter.set_value(0, 0)
         self._name.setText(job.title)
-        self._show("play", "accent", "", is_running=True)
+        self._show("running", "accent", is_running=True)
+        self.dismiss_button.hide()
         self.show_button.hide()
-        self._name_stop()
+        self.pause_button.setText(self.tr("Pause"))
+        saves = job.kind in _SAVING_KINDS
+        self.stop_button.setText(self.tr("Stop and save") if saves else self.tr("Stop"))
+        self.stop_button.set_icon("save" if saves else "stop")
 
     def take(self, job: Job, event: Event) -> None:
-        """Show one event of a job that is followed."""
+        """Show one event of the job that is followed."""
         if job is not self.job:
             return
         match event:
-            case Started(total=total, unit=unit):
-                self._steps = (0, total, unit)
-                self._began = time.monotonic()
+            case Started(total=total, unit=unit) if total:
+                self._counts_steps = True
+                self._unit = unit
+                self._show_count(0, total, unit)
             case Step(step=step, total=total, metrics=metrics):
-                self._count_steps(step, total, self._steps[2])
-                self._figures.setText(
-                    "   ".join(
-                        f"{title} {figure(metrics[name])} {unit}".strip()
-                        for name, title, unit in _FIGURES
-                        if name in metrics
-                    )
+                self._counts_steps = True
+                self._show_count(step, total, self._unit)
+                self._words.setText("")
+                said = (
+                    f"{title} {figure(metrics[name])} {unit}".strip()
+                    for name, title, unit in _FIGURES
+                    if name in metrics
                 )
+                self._figures.setText("   ".join(said))
             case Progress(done=done, total=total, note=note):
-                if not self._steps[1]:
-                    self._count_steps(done, total, "")
-                self._words.setText(self._with_eta(note))
+                if not self._counts_steps and total:
+                    self._show_count(done, total, "")
+                self._words.setText(note)
             case Warned(message=message):
                 self._words.setText(message)
             case Finished():
@@ -135,88 +178,85 @@ class JobBar(QFrame):
             token.resume()
         else:
             token.pause()
-        held = token.is_paused
-        self.pause_button.setText(self.tr("Go on") if held else self.tr("Pause"))
-        self._show_state("pause" if held else "play", "warn" if held else "accent")
-        if held:
-            self._words.setText(self.tr("Paused. Nothing is lost; go on at any time."))
+        is_held = token.is_paused
+        self._pace.hold(is_held)
+        self.pause_button.setText(self.tr("Go on") if is_held else self.tr("Pause"))
+        self.pause_button.set_icon("play" if is_held else "pause")
+        self._set_state(*(("pause", "warn") if is_held else ("running", "accent")))
+        self._eta.setText("")
+        held = self.tr("Paused. Nothing is lost; go on at any time.")
+        self._words.setText(held if is_held else "")
 
     def stop(self) -> None:
         """End the job at its next step boundary, saved; a second time ends it now."""
         if self.job is None or self.job.outcome is not None:
             return
         token = self.job.token
+        self._eta.setText("")
         if token.should_stop:
             token.cancel()
             self._words.setText(self.tr("Ending now"))
-        else:
-            token.request_stop()
-            self._words.setText(self.tr("Stopping after this step; what is learned is saved."))
+            return
+        token.request_stop()
+        saves = self.job.kind in _SAVING_KINDS
+        stopping = self.tr("Stopping after this step")
+        saving = self.tr("Stopping after this step; what is learned is saved")
+        self._words.setText(saving if saves else stopping)
+        self.stop_button.setText(self.tr("Stop now"))
 
     def sentence(self) -> str:
-        """What the bar says."""
+        """What the bar says in words."""
         return self._words.text()
 
-    def _count_steps(self, done: int, total: int, unit: str) -> None:
-        self._steps = (done, total, unit) if unit else (0, 0, "steps")
+    def _show_count(self, done: int, total: int, unit: str) -> None:
         self._meter.set_value(done, total)
-        self._meter.show()
-        self._count.setText(f"{done} / {total} {unit}".strip() if total else str(done))
-        self._count.show()
-        self._progress = (done, total)
-        self._words.setText(self._with_eta(""))
-
-    def _with_eta(self, note: str) -> str:
-        done, total = getattr(self, "_progress", (0, 0))
-        elapsed = time.monotonic() - self._began
-        if not done or not total or done >= total:
-            return note
-        eta = self.tr("about {time} left").format(time=duration(elapsed / done * (total - done)))
-        return f"{eta}   {note}" if note else eta
+        self._count.setText(f"{done} / {total} {unit}".strip())
+        left = self._pace.seconds_left(done, total)
+        self._eta.setText(self.tr("ETA {time}").format(time=duration(left)) if left else "")
 
     def _finish(self, job: Job, finished: Finished) -> None:
-        self._progress = (0, 0)
         error = finished.error
-        texts = {
-            "done": ("check", "ok", self.tr("Finished.")),
-            "stopped": ("check", "ok", self.tr("Stopped and saved.")),
-            "cancelled": ("info", "info", self.tr("Cancelled.")),
-            "failed": ("bad", "bad", f"{error.message} {error.hint}" if error else ""),
-        }
-        icon, kind, text = texts[finished.outcome]
-        self._show(icon, kind, f"{job.title}: {text}", is_running=False)
+        icon, kind, title, words = {
+            "done": ("check", "ok", self.tr("{job} finished"), ""),
+            "stopped": ("check", "ok", self.tr("{job} stopped"), self.tr("what it did is saved")),
+            "cancelled": ("info", "info", self.tr("{job} was ended"), ""),
+            "failed": ("bad", "bad", self.tr("{job} failed"), f"{error.message if error else ''}"),
+        }[finished.outcome]
+        count = self._count.text()
+        self._show(icon, kind, is_running=False)
+        self._name.setText(title.format(job=job.title))
+        self._words.setText(words or count)
+        self._words.setToolTip(f"{words} {error.hint}".strip() if error else words)
+        self.show_button.setText(self.tr("See why") if error else self.tr("Show"))
         self.show_button.setVisible(job.run_id is not None)
         self.dismiss_button.show()
 
-    def _show(self, icon: str, token: str, text: str, *, is_running: bool) -> None:
-        self._show_state(icon, token)
-        self._words.setText(text)
-        for widget in (self._name, self._meter, self._count, self._figures):
-            widget.setVisible(is_running)
+    def _show(self, icon: str, token: str, *, is_running: bool) -> None:
+        self._is_running = is_running
+        self._set_state(icon, token)
+        self._name.show()
+        for part in (self._meter, self._count, self._eta):
+            part.setVisible(is_running)
         self.pause_button.setVisible(is_running)
-        self.pause_button.setText(self.tr("Pause"))
+        self.pause_button.set_icon("pause")
         self.stop_button.setVisible(is_running)
-        self.dismiss_button.setVisible(False)
         self._fit()
 
-    def _name_stop(self) -> None:
-        saves = self.job is not None and self.job.kind in ("reward", "ppo")
-        self.stop_button.setText(self.tr("Stop and save") if saves else self.tr("Stop"))
-
-    def _show_state(self, icon: str, token: str) -> None:
-        self._shown_icon = (icon, token)
+    def _set_state(self, icon: str, token: str) -> None:
+        self._state = (icon, token)
         self._tint()
 
     def _tint(self) -> None:
-        name, token = getattr(self, "_shown_icon", ("check", "ok"))
-        self._icon.setPixmap(theme().icon(name, token, 16).pixmap(16, 16))
+        self._icon.setPixmap(theme().pixmap(*self._state, 16))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Figures go first when there is little room."""
+        """Figures and keycaps go first when there is little room."""
         super().resizeEvent(event)
         self._fit()
 
     def _fit(self) -> None:
-        is_running = self.stop_button.isVisibleTo(self)
-        self._figures.setVisible(is_running and self.width() >= _NARROW)
-        self._meter.setFixedWidth(220 if self.width() >= _NARROW else 120)
+        is_wide = self.width() >= NARROW
+        self._figures.setVisible(self._is_running and is_wide)
+        self._meter.setFixedWidth(220 if is_wide else 160)
+        self.pause_button.show_key(is_wide)
+        self.log_button.show_key(is_wide)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import QAbstractButton, QButtonGroup, QFrame, QVBoxLayout
@@ -12,6 +14,14 @@ from workbench.ui.widgets.basics import line
 WIDTH, RAIL = 200, 56
 _ROW = 32
 
+NavState = Literal["", "ok", "warn", "bad", "running"]
+_STATES: dict[NavState, tuple[str, str]] = {
+    "ok": ("check", "ok"),
+    "warn": ("warn", "warn"),
+    "bad": ("bad", "bad"),
+    "running": ("dot", "focus"),
+}
+
 
 class NavRow(QAbstractButton):
     """One stage: icon, name, count at the right."""
@@ -21,25 +31,38 @@ class NavRow(QAbstractButton):
         self.key = key
         self._icon = icon
         self.count = ""
+        self.state: NavState = ""
         self.is_rail = False
         self.setText(text)
         self.setCheckable(True)
+        # The ring is for those who come by key; a click shows its effect anyway.
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setAccessibleName(text)
         self.setObjectName(f"nav-{key}")
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.toggled.connect(lambda _on: self.update())
         theme().changed.connect(self.update)
 
-    def set_count(self, count: str) -> None:
-        """The muted figure at the right."""
-        self.count = count
-        self.setAccessibleDescription(count)
+    def set_count(self, count: str, state: NavState = "") -> None:
+        """The muted figure at the right, and the icon of a state behind it."""
+        self.count, self.state = count, state
+        self.setAccessibleDescription(f"{count} {self._state_word()}".strip())
         self.set_rail(self.is_rail)
+
+    def _state_word(self) -> str:
+        words: dict[NavState, str] = {
+            "ok": self.tr("done"),
+            "warn": self.tr("look here"),
+            "bad": self.tr("to be corrected"),
+            "running": self.tr("running"),
+        }
+        return words.get(self.state, "")
 
     def set_rail(self, is_rail: bool) -> None:
         """Icon only; name and count go into the tooltip."""
         self.is_rail = is_rail
-        self.setToolTip(f"{self.text()} {self.count}".strip() if is_rail else "")
+        rail = f"{self.text()} {self.count}".strip()
+        self.setToolTip(rail if is_rail else self._state_word())
         self.update()
 
     def sizeHint(self) -> QSize:
@@ -81,6 +104,12 @@ class NavRow(QAbstractButton):
         painter.setFont(font)
         painter.setPen(look.color("muted"))
         words = self.rect().adjusted(38, 0, -8, 0)
+        if self.state:
+            name, token = _STATES[self.state]
+            look.icon(name, token, 14).paint(
+                painter, words.right() - 13, (self.height() - 14) // 2, 14, 14
+            )
+            words.setRight(words.right() - 20)
         middle = int(Qt.AlignmentFlag.AlignVCenter)
         painter.drawText(words, middle | int(Qt.AlignmentFlag.AlignRight), self.count)
         words.setRight(words.right() - painter.fontMetrics().horizontalAdvance(self.count) - 6)
@@ -95,7 +124,7 @@ class NavRow(QAbstractButton):
 
 
 class Navigation(QFrame):
-    """Groups of stages split by lines; arrow keys move inside."""
+    """Groups of stages split by lines; arrow keys move inside. Counts make it the progress."""
 
     chosen = Signal(str)
 
@@ -125,9 +154,9 @@ class Navigation(QFrame):
         """Mark the stage that is shown."""
         self.rows[key].setChecked(True)
 
-    def set_count(self, key: str, count: str) -> None:
-        """Say how much a stage holds."""
-        self.rows[key].set_count(count)
+    def set_count(self, key: str, count: str, state: NavState = "") -> None:
+        """Say how much a stage holds, and its state."""
+        self.rows[key].set_count(count, state)
 
     def set_rail(self, is_rail: bool) -> None:
         """Shrink to icons, or back."""
