@@ -150,6 +150,8 @@ def test_a_stopped_run_goes_on_where_it_ended(qtbot: QtBot, open_train) -> None:
     qtbot.waitUntil(lambda: n_points(page) >= 4, timeout=LONG)
     job.token.request_stop()
     qtbot.waitUntil(lambda: page.job() is None, timeout=LONG)
+    # The worker is done before the window has been told.
+    qtbot.waitUntil(lambda: page.banner.action_button is not None)
     before = n_points(page)
     press(qtbot, page.banner.action_button)
     job = page.job()

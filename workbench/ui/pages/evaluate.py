@@ -38,7 +38,7 @@ from workbench.ui.pages.run_page import RunPage
 from workbench.ui.pages.run_picker import RunPicker
 from workbench.ui.pages.settings_column import SettingsColumn
 from workbench.ui.pages.verdict_banner import VerdictBanner
-from workbench.ui.pages.wording import status
+from workbench.ui.pages.wording import status_badge
 from workbench.ui.widgets import Badge, Card, EmptyState, PageHeader, button
 
 SIDE_BY_SIDE = 900
@@ -102,10 +102,10 @@ class EvaluatePage(RunPage):
         plot_card.body.addWidget(self.plot)
         self.measures: RowsView[Measure] = RowsView(
             [
-                Column(self.tr("Measure"), lambda m: m.name, "Length, tokens"),
-                Column(self.tr("Before"), lambda m: m.before, "−0.00 [−0.00, −0.00]", True),
-                Column(self.tr("After"), lambda m: m.after, "−0.00 [−0.00, −0.00]", True),
-                Column(self.tr("Change"), lambda m: m.change),
+                Column(self.tr("Measure"), lambda m: m.name),
+                Column(self.tr("Before"), lambda m: m.before, "−0.00 [−0.00, 0.00]", True),
+                Column(self.tr("After"), lambda m: m.after, "−0.00 [−0.00, 0.00]", True),
+                Column(self.tr("Change"), lambda m: m.change, "no clear change"),
             ],
             self.tr("Before and after"),
         )
@@ -116,8 +116,8 @@ class EvaluatePage(RunPage):
         results = QWidget()
         self.reports = row = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         row.setSpacing(12)
-        row.addWidget(plot_card, 4)
-        row.addWidget(self.measures_card, 5)
+        row.addWidget(plot_card, 2)
+        row.addWidget(self.measures_card, 3)
         column = QVBoxLayout(results)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(12)
@@ -163,7 +163,7 @@ class EvaluatePage(RunPage):
         self.picker.set_current(self.shown)
         self.badge.setVisible(run is not None)
         if run is not None:
-            self.badge.set(*status(run.status))
+            self.badge.set(*status_badge(run.status))
         self.header.set_facts(self._facts(run))
         self.column.set_locked(self.job() is not None)
         self.inputs.setEnabled(self.job() is None)

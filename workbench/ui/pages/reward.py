@@ -6,7 +6,7 @@ from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout
 
 from workbench.app import reward as app_reward
-from workbench.app.workspace import Workspace
+from workbench.app.workspace import MIN_PAIRS, Workspace
 from workbench.config.reward_model import PRESETS, RewardModelSettings
 from workbench.config.toml import SettingsError
 from workbench.data.records import Run
@@ -20,8 +20,8 @@ from workbench.ui.pages.run_facts import heldout, is_open, verdict_of_reward
 from workbench.ui.pages.run_page import RunPage
 from workbench.ui.pages.settings_column import SettingsColumn
 from workbench.ui.pages.verdict_banner import VerdictBanner
-from workbench.ui.pages.wording import MISSING, moment, percent_interval, status
-from workbench.ui.widgets import Badge, Card, PageHeader, button
+from workbench.ui.pages.wording import MISSING, moment, percent_interval, status, status_badge
+from workbench.ui.widgets import Badge, Card, EmptyState, PageHeader, button
 
 CHARTS = ("reward/loss", "reward/accuracy", "reward/heldout_accuracy")
 
@@ -34,6 +34,7 @@ class RewardPage(RunPage):
 
     def __init__(self, ws: Workspace, context: UiContext) -> None:
         super().__init__(ws, context)
+        self._n_pairs = 0
         self._build()
         self._lay_out()
 
@@ -81,14 +82,23 @@ class RewardPage(RunPage):
         self.header.add_action(self.column.button)
         self.header.add_action(self.train_button)
         self.header.add_action(self.next_button)
-        runs_card = Card(self.tr("All reward models"))
-        runs_card.body.addWidget(self.table)
+        self.runs_card = Card(self.tr("All reward models"))
+        self.runs_card.body.addWidget(self.table)
+        self.empty = EmptyState(
+            "reward",
+            self.tr("No reward model yet"),
+            self.tr(
+                "It learns from the ranked pairs which answer people prefer. "
+                "Its loss and its accuracy on held-out pairs appear here."
+            ),
+        )
         content = QVBoxLayout()
         content.setSpacing(12)
         content.addWidget(self.banner)
         content.addWidget(self.doubts_card)
         content.addWidget(self.charts, 3)
-        content.addWidget(runs_card, 2)
+        content.addWidget(self.runs_card, 2)
+        content.addWidget(self.empty, 5)
         body = QHBoxLayout()
         body.setSpacing(16)
         body.addWidget(self.column)
@@ -112,13 +122,16 @@ class RewardPage(RunPage):
     def draw(self, run: Run | None) -> None:
         """Show a run's curves and verdict."""
         self.badge.setVisible(run is not None)
+        self.empty.setVisible(run is None)
+        self.charts.setVisible(run is not None)
+        self.runs_card.setVisible(run is not None)
         if run is None:
             self.header.set_facts(self.tr("None trained yet"))
         else:
             n = run.inputs.get("n_pairs", 0)
             facts = self.tr("{run}, trained on {n} judgements").format(run=run.name, n=n)
             self.header.set_facts(facts)
-            self.badge.set(*status(run.status))
+            self.badge.set(*status_badge(run.status))
             self.charts.follow(self.record(run))
         self.column.set_locked(self.job() is not None)
         self._update()
@@ -154,6 +167,8 @@ class RewardPage(RunPage):
             return self.tr("Correct the settings first: {n} are wrong.").format(n=n)
         if not self.ws.selected_model:
             return self.tr("No model is chosen yet. Choose one on the Models page.")
+        if self._n_pairs < MIN_PAIRS:
+            return self.tr("Rank more pairs first: at least {n} that differ.").format(n=MIN_PAIRS)
         return ""
 
     def _update_banner(self, run: Run | None) -> None:
@@ -164,6 +179,7 @@ class RewardPage(RunPage):
 
     def _show_doubts(self) -> None:
         sentences = app_reward.check_pairs(self.ws)
+        self._n_pairs = len(app_reward.usable_pairs(self.ws)[0])
         self.doubts_card.setVisible(bool(sentences))
         self.doubts.setText("\n".join(sentences))
         self.doubts_card.set_fact(self.tr("{n} to look at").format(n=len(sentences)))

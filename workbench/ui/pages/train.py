@@ -26,7 +26,7 @@ from workbench.ui.pages.settings_column import SettingsColumn
 from workbench.ui.pages.steps_card import StepsCard
 from workbench.ui.pages.train_inputs import TrainInputs
 from workbench.ui.pages.verdict_banner import VerdictBanner
-from workbench.ui.pages.wording import status
+from workbench.ui.pages.wording import status_badge
 from workbench.ui.widgets import Badge, EmptyState, PageHeader, button
 
 LIVE_DELAY_MS = 800
@@ -88,11 +88,7 @@ class TrainPage(RunPage):
         self.steps = StepsCard(
             self.tr("Before the first run"), self.context, BEFORE_FIRST_RUN, self.key
         )
-        self.empty = EmptyState(
-            "train",
-            self.tr("No run yet"),
-            self.tr("Charts and sample answers appear here with the first update."),
-        )
+        self.empty = EmptyState("train", "", "")
         first = QWidget()
         column = QVBoxLayout(first)
         column.setContentsMargins(0, 0, 0, 0)
@@ -140,6 +136,7 @@ class TrainPage(RunPage):
         self.badge.setVisible(run is not None)
         if run is None:
             self.header.set_facts(self.tr("New PPO run"))
+            self._name_new_run()
             self.steps.set_overview(self.ws.overview(), Path(self.ws.selected_model).name)
             self.steps.setVisible(not self.steps.is_all_done())
         else:
@@ -150,11 +147,16 @@ class TrainPage(RunPage):
         self._update_start()
         self._update_banner(run)
 
+    def _name_new_run(self) -> None:
+        title = self.tr("A new run") if self.runs() else self.tr("No run yet")
+        text = self.tr("Charts and sample answers appear here with the first update.")
+        self.empty.set_texts(title, text)
+
     def _draw_run(self, run: Run) -> None:
         model = str(run.inputs.get("model", ""))
         named = self.tr("{run} on {model}").format(run=run.name, model=model)
         self.header.set_facts(named if model else run.name)
-        self.badge.set(*status(run.status))
+        self.badge.set(*status_badge(run.status))
         if self._form_shows != run.id:
             # Once per run: what the user edits after that for the next run must stay.
             self._form_shows = run.id

@@ -75,6 +75,12 @@ def moment(iso: str | None) -> str:
     return f"{then:%Y-%m-%d %H:%M}"
 
 
+def status_badge(name: str) -> tuple[Status, str]:
+    """Kind and word of a run's status as a badge shows it."""
+    kind, word = status(name)
+    return kind, word[:1].upper() + word[1:]
+
+
 def status(name: str) -> tuple[Status, str]:
     """Badge kind and word of a run's status."""
     words: dict[str, tuple[Status, str]] = {
