@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from workbench.cli.commands import Outcome, run
+from workbench.cli.commands import Outcome, run, tour_settings
 from workbench.cli.parser import parse
 from workbench.cli.show import Show
 from workbench.errors import EnvironmentProblem, UserError
@@ -26,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = parse(arguments)
         if options.command is None or getattr(options, "window", False):
-            return _open_window(options.experiment, is_tour=options.command == "tour")
+            return _open_window(options)
         outcome = run(options, show)
     except UserError as error:
         show.problem(error)
@@ -45,12 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if outcome is Outcome.DONE else 1
 
 
-def _open_window(experiment: str | None, *, is_tour: bool) -> int:
+def _open_window(options: argparse.Namespace) -> int:
     from workbench.ui import application
 
-    argv = ["rlhf-workbench"]
-    if experiment:
-        argv.append(experiment)
-    if is_tour:
-        argv.append("--tour")
-    return application.main(argv)
+    tour = tour_settings(options) if options.command == "tour" else None
+    return application.run(Path(options.experiment) if options.experiment else None, tour)

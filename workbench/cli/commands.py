@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from workbench.cli import parser
 from workbench.cli.show import Show
-from workbench.config.tour import defaults_for
+from workbench.config.tour import TourSettings, defaults_for
 from workbench.errors import Cancelled, EnvironmentProblem, UserError
 from workbench.events import Finished
 
@@ -311,11 +311,15 @@ def _check(options: argparse.Namespace, show: Show) -> Outcome:
     return Outcome.FAILED if report.problems else Outcome.DONE
 
 
+def tour_settings(options: argparse.Namespace) -> TourSettings:
+    """What the tour's flags say, over what is tuned for its model."""
+    return parser.TOUR.read(options, defaults_for(getattr(options, "setting:model", "starter")))
+
+
 def _tour(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
     from workbench.app import tour
 
-    name = getattr(options, "setting:model", "starter")
-    settings = parser.TOUR.read(options, defaults_for(name))
+    settings = tour_settings(options)
     with _interruptible(lambda: ws.runner.current, show):
         events = tour.tour(ws, settings)
         try:
