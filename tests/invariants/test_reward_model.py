@@ -177,6 +177,16 @@ def test_micro_batches_change_memory_only(folders: dict[str, Path], tmp_path: Pa
             assert_close(weights[size][key], weight, Level(3e-4, 1e-3))
 
 
+def test_gradients_of_one_step_do_not_reach_the_next(llama: LoadedModel, tmp_path: Path) -> None:
+    """The same batch four times at a step size of almost nothing has one gradient norm."""
+    settings = _settings(epochs=4, batch_size=64, learning_rate=1e-7)
+    events = _train(llama, settings, tmp_path / "r")
+    norms = [e.metrics["policy/grad_norm"] for e in events if isinstance(e, Step)]
+    assert len(norms) == 4
+    assert norms[0] > 0
+    assert_close(norms, [norms[0]] * 4, Level(0.0, 1e-2))
+
+
 def test_the_same_seed_gives_the_same_bits(folders: dict[str, Path], tmp_path: Path) -> None:
     found = []
     for i, seed in enumerate([1, 1, 2]):
