@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -67,7 +67,25 @@ def validate(model: type[S], values: Mapping[str, Any]) -> S:
         return model.model_validate(dict(values))
     except ValidationError as error:
         infos = dict(fields(model))
-        raise SettingsError([_problem(e, infos) for e in error.errors()]) from None
+        problems = [_problem(e, infos) for e in error.errors()]
+    wrong = {problem.field for problem in problems}
+    try:
+        # pydantic checks fields against each other only when each is right by itself: with the
+        # wrong ones at their defaults it says the rest, so that all problems come at once.
+        model.model_validate(_without(values, wrong))
+    except ValidationError as error:
+        more = [_problem(e, infos) for e in error.errors()]
+        problems += [problem for problem in more if problem.field not in wrong]
+    raise SettingsError(problems)
+
+
+def _without(values: Mapping[str, Any], names: Collection[str], prefix: str = "") -> dict[str, Any]:
+    """Nested values without those of the given dotted names."""
+    return {
+        name: _without(value, names, f"{prefix}{name}.") if isinstance(value, Mapping) else value
+        for name, value in values.items()
+        if f"{prefix}{name}" not in names
+    }
 
 
 def _problem(error: Any, infos: Mapping[str, FieldInfo]) -> Problem:

@@ -194,3 +194,15 @@ def test_the_sentence_counts_problems_and_lists_them() -> None:
     assert one.message == "1 setting must be corrected: updates: Must be more."
     two = toml.SettingsError([toml.Problem("a", "X."), toml.Problem("", "Y.")])
     assert two.message.startswith("2 settings must be corrected")
+
+
+def test_fields_are_checked_against_each_other_even_while_others_are_wrong() -> None:
+    values = {"learning_rate": 0.1, "batch_size": 60, "minibatches": 8}
+    problems = {p.field: p.message for p in _problems(ppo.PPOSettings, values)}
+    assert set(problems) == {"learning_rate", "batch_size"}
+    assert problems["batch_size"] == "Must be a multiple of Minibatches (8). Nearest: 56 or 64."
+
+
+def test_a_wrong_field_is_reported_once() -> None:
+    values = {"minibatches": 0, "batch_size": 60}
+    assert [p.field for p in _problems(ppo.PPOSettings, values)] == ["minibatches"]
