@@ -32,7 +32,8 @@ def as_text(value: object) -> str:
         return str(value)
     if value.is_integer() and abs(value) < 1000:
         return f"{value:.1f}"
-    return f"{value:g}".replace("e-0", "e-").replace("e+0", "e+")
+    short = f"{value:g}"
+    return (short if float(short) == value else repr(value)).replace("e-0", "e-").replace("e+0", "e+")
 
 
 class Field(QObject):

@@ -113,6 +113,9 @@ class SettingsForm(QWidget, Generic[S]):
         self._problems: dict[str, str] = {}
         self._is_quiet = False
         self.fields = {name: Field(name, info, self) for name, info in toml.fields(model)}
+        # A model may hold others with values of its own in place of their defaults.
+        for name, value in _flat(model().model_dump()).items():
+            self.fields[name].set_value(value)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(8)
