@@ -26,7 +26,7 @@ class LeaveDialog(QDialog):
         super().__init__(window)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle(self.tr("Close RLHF Workbench"))
-        self._job = job
+        self._job, self._window = job, window
         text = label(self.tr("{job} is still running.").format(job=job.title), "prompt", wrap=True)
         self.detail = label(
             self.tr(
@@ -67,4 +67,4 @@ class LeaveDialog(QDialog):
     def _on_finished(self, job: Job, _finished: Finished) -> None:
         if job is self._job:
             self.accept()
-            self.parentWidget().close()
+            self._window.close()

@@ -103,8 +103,8 @@ class MainWindow(QMainWindow):
         self.statusBar().addWidget(self.job_bar, 1)
         self.actions_.fill(self.menuBar())
         # A corner widget without a Python reference vanishes.
-        self.corner = Corner(self.ws, self.menuBar().sizeHint().height())
-        self.menuBar().setCornerWidget(self.corner)
+        self.menu_end = Corner(self.ws, self.menuBar().sizeHint().height())
+        self.menuBar().setCornerWidget(self.menu_end)
 
     def _connect(self) -> None:
         self._bind_commands()
@@ -114,7 +114,7 @@ class MainWindow(QMainWindow):
         self.stack.problems_changed.connect(self._count)
         self.job_bar.log_wanted.connect(self.toggle_log)
         self.job_bar.shown_wanted.connect(self._show_job)
-        self.corner.rank_wanted.connect(self.dock.toggle_focus)
+        self.menu_end.rank_wanted.connect(self.dock.toggle_focus)
         self.dock.moved.connect(self._fit)
         self.dock.left.connect(self._focus_page)
 
@@ -158,8 +158,11 @@ class MainWindow(QMainWindow):
         if self.dock.is_maximised:
             self.dock.toggle_maximised()
         self.navigation.select(key)
-        self.stack.show_page(self.page(key))
+        page = self.page(key)
+        self.stack.show_page(page)
         self._count()
+        if not self.dock.has_focus():
+            page.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def show_run(self, key: str, run_id: int) -> None:
         """Go to the page of a run and show it there."""
@@ -181,7 +184,7 @@ class MainWindow(QMainWindow):
         self._count()
         self.page(self.stack.shown).refresh()
         self.rank.refresh()
-        self.corner.refresh()
+        self.menu_end.refresh()
 
     def _count(self) -> None:
         progress.show(self.ws, self.navigation, self.stack.problems())
@@ -212,7 +215,6 @@ class MainWindow(QMainWindow):
         super().showEvent(event)
         if not event.spontaneous():
             self.resizeDocks([self.dock], [WIDTH], Qt.Orientation.Horizontal)
-            self.page(self.stack.shown).setFocus()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Esc leads back from the rank panel."""
@@ -229,7 +231,7 @@ class MainWindow(QMainWindow):
 
     def _fit(self) -> None:
         self.navigation.set_rail(self.dock.is_maximised or self.width() < NARROW)
-        self.corner.show_rank_button(self.dock.is_away)
+        self.menu_end.show_rank_button(self.dock.is_away)
         if not self.dock.is_maximised and self.stack.shown:
             self.stack.setCurrentWidget(self.page(self.stack.shown))
 
@@ -250,5 +252,5 @@ class MainWindow(QMainWindow):
         self._is_finished = True
         remember(geometry=self.saveGeometry().data(), layout=self.saveState().data())
         self.bridge.stop()
-        self.corner.stop()
+        self.menu_end.stop()
         self.closed.emit(self.ws.close())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtWidgets import QDockWidget, QHBoxLayout, QStackedWidget, QToolButton, QWidget
+from PySide6.QtWidgets import QDockWidget, QFrame, QHBoxLayout, QStackedWidget, QToolButton, QWidget
 
 from workbench.ui.rank_panel import RankPanel
 from workbench.ui.theme import theme
@@ -35,7 +35,8 @@ class RankDock(QDockWidget):
         self._button.setAccessibleName(self.tr("Maximise rank panel"))
         self._button.setToolTip(self.tr("Read in the whole window (F11)"))
         self._button.clicked.connect(self.toggle_maximised)
-        head = QWidget()
+        head = QFrame()
+        head.setProperty("dockhead", True)
         row = QHBoxLayout(head)
         row.setContentsMargins(12, 4, 8, 4)
         row.addWidget(label(self.tr("Rank"), "card-title"), 1)
@@ -59,8 +60,9 @@ class RankDock(QDockWidget):
 
     def has_focus(self) -> bool:
         """Whether the keys go to the panel."""
-        focused = self._panel.window().focusWidget()
-        return focused is not None and (focused is self._panel or self._panel.isAncestorOf(focused))
+        # The stubs leave out that nothing may have the focus.
+        focused: QWidget | None = self._panel.window().focusWidget()
+        return self._panel is focused or self._panel.isAncestorOf(focused or self)
 
     def toggle_maximised(self) -> None:
         """F11: the panel in the whole window, and back into the dock."""

@@ -338,8 +338,7 @@ def _sheet(t: Mapping[str, str], glyph: Callable[[str, str], str]) -> str:
     QMenu::item:selected {{ background: {t["selected"]}; }}
     QMenu::item:disabled {{ color: {t["disabled"]}; }}
     QMenu::separator {{ height: 1px; background: {t["border"]}; margin: 4px 0; }}
-    QDockWidget {{ titlebar-close-icon: none; }}
-    QDockWidget::title {{ background: {t["window"]}; padding: 6px 12px;
+    QFrame[dockhead="true"] {{ background: {t["window"]}; border: 0;
         border-bottom: 1px solid {t["border"]}; }}
     QFrame[jobbar="true"] {{ background: {t["window"]}; border: 0;
         border-top: 1px solid {t["border"]}; }}

@@ -33,7 +33,8 @@ def as_text(value: object) -> str:
     if value.is_integer() and abs(value) < 1000:
         return f"{value:.1f}"
     short = f"{value:g}"
-    return (short if float(short) == value else repr(value)).replace("e-0", "e-").replace("e+0", "e+")
+    exact = short if float(short) == value else repr(value)
+    return exact.replace("e-0", "e-").replace("e+0", "e+")
 
 
 class Field(QObject):

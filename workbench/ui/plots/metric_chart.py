@@ -8,7 +8,17 @@ from collections.abc import Sequence
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QAction, QContextMenuEvent, QFocusEvent, QPainter, QPaintEvent, QPen
+from PySide6.QtGui import (
+    QAction,
+    QContextMenuEvent,
+    QFocusEvent,
+    QFont,
+    QFontMetrics,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QResizeEvent,
+)
 from PySide6.QtWidgets import (
     QDialog,
     QFrame,
@@ -22,13 +32,21 @@ from PySide6.QtWidgets import (
 
 from workbench.events import METRICS, Metric
 from workbench.ui.plots.series import Series, x_limit, y_limits
-from workbench.ui.theme import theme
-from workbench.ui.widgets import label
+from workbench.ui.theme import bold, scaled, theme
+from workbench.ui.widgets import ElidedLabel, label
+
+
+_MARGINS = 20  # left and right, inside the card
 
 
 def figure(value: float) -> str:
     """A number as a chart says it: three digits, a true minus sign, a dash for not measured."""
-    return "–" if not math.isfinite(value) else f"{value:.3g}".replace("-", "−")
+    if not math.isfinite(value):
+        return "–"
+    # + 0.0: there is no minus zero.
+    is_tiny = 0 < abs(value) < 0.001
+    text = f"{value:.1e}".replace("e-0", "e-") if is_tiny else f"{value + 0.0:.3g}"
+    return text[:1].replace("-", "−") + text[1:]
 
 
 class MetricChart(QFrame):
@@ -43,9 +61,11 @@ class MetricChart(QFrame):
         self.series = Series()
         self._limits: tuple[float, float, float] | None = None
         self._icon = QLabel()
-        self._title = label(self.glossary.title, "card-title")
+        self._title = ElidedLabel(self.glossary.title)
+        bold(self._title)
         self._value = label("–", "card-title")
         self._unit = label(self.glossary.unit, "muted")
+        scaled(self._unit, 0.92)
         self._build_plot()
         head = QHBoxLayout()
         head.setSpacing(4)
@@ -66,7 +86,8 @@ class MetricChart(QFrame):
         self._draw()
 
     def _tip(self) -> str:
-        text = f"{self.name}: {self.glossary.meaning}"
+        unit = f" ({self.glossary.unit})" if self.glossary.unit else ""
+        text = f"{self.name}{unit}: {self.glossary.meaning}"
         if self.glossary.healthy:
             low, high = (figure(v) for v in self.glossary.healthy)
             text += " " + self.tr("Healthy: {low} to {high}.").format(low=low, high=high)
@@ -85,7 +106,6 @@ class MetricChart(QFrame):
         for side in ("left", "bottom"):
             axis = item.getAxis(side)
             axis.setStyle(tickLength=0 if side == "left" else -4, hideOverlappingLabels=False)
-        item.getAxis("left").setWidth(self.fontMetrics().horizontalAdvance("−0.0000"))
         self._lines = [pg.InfiniteLine(angle=0) for _ in range(3)]
         for tick in self._lines:
             tick.setZValue(-30)
@@ -101,7 +121,7 @@ class MetricChart(QFrame):
         item.addItem(self._word, ignoreBounds=True)
         # PlotCurveItem with checked data: a refresh of six charts stays below 8 ms.
         self._raw, self._smooth = pg.PlotCurveItem(), pg.PlotCurveItem()
-        self._dot = pg.ScatterPlotItem(size=7)
+        self._dot = pg.ScatterPlotItem(size=5)
         for part in (self._raw, self._smooth, self._dot):
             item.addItem(part)
 
@@ -142,6 +162,7 @@ class MetricChart(QFrame):
             self._dot.setData([last[0]], [last[1]])
         self._value.setText("–" if last is None else figure(last[1]))
         self._mark_health()
+        self._fit_unit()
         limits = (
             x_limit(last[0]) if last else 10.0,
             *y_limits(self.series.y, self.glossary.healthy),
@@ -166,11 +187,13 @@ class MetricChart(QFrame):
         margin = 0.04 * (high - low)
         item.setXRange(0, right, padding=0.02)
         item.setYRange(low - margin, high + margin, padding=0)
-        item.getAxis("bottom").setTicks(
-            [[(v, f"{v:g}") for v in np.linspace(0, right, 6)]]
-        )
+        # 20 and 200 are cut into fours, 10, 50 and 100 into fives: round numbers either way.
+        n = 4 if f"{right:g}".startswith("2") else 5
+        item.getAxis("bottom").setTicks([[(v, f"{v:g}") for v in np.linspace(0, right, n + 1)]])
         ticks = (low, (low + high) / 2, high)
-        item.getAxis("left").setTicks([[(v, figure(v)) for v in ticks]])
+        left, metrics = item.getAxis("left"), QFontMetrics(self._tick_font())
+        left.setTicks([[(v, figure(v)) for v in ticks]])
+        left.setWidth(max(metrics.horizontalAdvance(figure(v)) for v in ticks) + 10)
         for tick, v in zip(self._lines, ticks, strict=True):
             tick.setValue(v)
         band = self.glossary.healthy
@@ -178,6 +201,11 @@ class MetricChart(QFrame):
             top = min(band[1], high)
             self._word.setVisible(top > low and band[0] < high)
             self._word.setPos(right, top)
+
+    def _tick_font(self) -> QFont:
+        font = self.font()
+        font.setPointSizeF(font.pointSizeF() * 0.85)
+        return font
 
     def _restyle(self) -> None:
         """Palette changes do not reach pens: give every item its colours again."""
@@ -197,15 +225,25 @@ class MetricChart(QFrame):
         for tick in self._lines:
             tick.setPen(pg.mkPen(look.color("grid"), width=1))
         item = self._plot.getPlotItem()
-        font = self.font()
-        font.setPointSizeF(font.pointSizeF() * 0.85)
+        font = self._tick_font()
         self._word.setFont(font)
         for side in ("left", "bottom"):
             axis = item.getAxis(side)
             axis.setTickFont(font)
+            axis.setTickPen(pg.mkPen(look.color("border")) if side == "bottom" else pg.mkPen(None))
             axis.setTextPen(pg.mkPen(look.color("muted")))
             axis.setPen(pg.mkPen(look.color("border")) if side == "bottom" else pg.mkPen(None))
         self._mark_health()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """In a narrow chart the unit goes first; the tooltip has it."""
+        super().resizeEvent(event)
+        self._fit_unit()
+
+    def _fit_unit(self) -> None:
+        parts = [self._title, self._value, self._unit] + [self._icon] * self.is_out_of_band()
+        needed = sum(part.sizeHint().width() + 4 for part in parts) + _MARGINS
+        self._unit.setVisible(needed <= self.width())
 
     def focusInEvent(self, event: QFocusEvent) -> None:
         """The ring comes."""

@@ -26,6 +26,11 @@ class Corner(QWidget):
         self.setMinimumHeight(height)
         self._rank = button(self.tr("Rank"), "quiet", icon="rank", key="F6")
         self._rank.clicked.connect(self.rank_wanted)
+        # Its place is kept: a menu bar does not lay out a corner that grows.
+        policy = self._rank.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        self._rank.setSizePolicy(policy)
+        self._rank.setMinimumWidth(self._rank.sizeHint().width() + 24)
         self._rank.hide()
         self._icon = QLabel()
         self._text = label("", "text-2")
@@ -55,7 +60,6 @@ class Corner(QWidget):
         if not self._rank.isHidden():
             n = labelling.progress(self._ws).n_left
             self._rank.setText(self.tr("Rank {n}").format(n=n) if n else self.tr("Rank"))
-            self.adjustSize()
 
     def stop(self) -> None:
         """Read no more."""

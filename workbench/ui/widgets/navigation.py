@@ -13,6 +13,7 @@ from workbench.ui.widgets.basics import line
 
 WIDTH, RAIL = 200, 56
 _ROW = 32
+_TEXT_AT = 38
 
 NavState = Literal["", "ok", "warn", "bad", "running"]
 _STATES: dict[NavState, tuple[str, str]] = {
@@ -67,7 +68,9 @@ class NavRow(QAbstractButton):
 
     def sizeHint(self) -> QSize:
         """A row as high as the font needs."""
-        width = RAIL - 16 if self.is_rail else WIDTH - 16
+        # A wide font gets a wider column: count and state icon stand behind the name.
+        needed = self.fontMetrics().horizontalAdvance(f"{self.text()}71 %") + _TEXT_AT + 36
+        width = RAIL - 16 if self.is_rail else max(WIDTH - 16, needed)
         return QSize(width, max(_ROW, self.fontMetrics().height() + 10))
 
     def paintEvent(self, _event: QPaintEvent) -> None:
@@ -103,16 +106,16 @@ class NavRow(QAbstractButton):
         font = self.font()
         painter.setFont(font)
         painter.setPen(look.color("muted"))
-        words = self.rect().adjusted(38, 0, -8, 0)
+        words = self.rect().adjusted(_TEXT_AT, 0, -7, 0)
         if self.state:
             name, token = _STATES[self.state]
             look.icon(name, token, 14).paint(
                 painter, words.right() - 13, (self.height() - 14) // 2, 14, 14
             )
-            words.setRight(words.right() - 20)
+            words.setRight(words.right() - 18)
         middle = int(Qt.AlignmentFlag.AlignVCenter)
         painter.drawText(words, middle | int(Qt.AlignmentFlag.AlignRight), self.count)
-        words.setRight(words.right() - painter.fontMetrics().horizontalAdvance(self.count) - 6)
+        words.setRight(words.right() - painter.fontMetrics().horizontalAdvance(self.count) - 5)
         if self.isChecked():
             font.setWeight(font.Weight.DemiBold)
             painter.setFont(font)
@@ -160,6 +163,6 @@ class Navigation(QFrame):
 
     def set_rail(self, is_rail: bool) -> None:
         """Shrink to icons, or back."""
-        self.setFixedWidth(RAIL if is_rail else WIDTH)
         for row in self.rows.values():
             row.set_rail(is_rail)
+        self.setFixedWidth(16 + max(row.sizeHint().width() for row in self.rows.values()))
