@@ -31,7 +31,6 @@ SIDE_BY_SIDE = 560
 """Width from which the answers stand beside each other instead of one over the other."""
 
 _HEAD_METER = 520
-_UNLIMITED = 16_777_215  # QWIDGETSIZE_MAX
 
 _KEYS: dict[int, Verdict] = {
     Qt.Key.Key_1: "first",
@@ -150,7 +149,7 @@ class RankPanel(QWidget):
         self._column.removeWidget(self.progress)
         place = 1 if is_maximised else self._column.count()
         self._column.insertWidget(place, self.progress)
-        self.progress.setMaximumWidth(_HEAD_METER if is_maximised else _UNLIMITED)
+        self.progress.setMinimumWidth(_HEAD_METER if is_maximised else 0)
         self._column.setAlignment(
             self.progress,
             Qt.AlignmentFlag.AlignRight if is_maximised else Qt.AlignmentFlag(0),

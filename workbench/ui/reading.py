@@ -118,7 +118,14 @@ class ReadingText(QTextEdit):
     def _fit(self) -> None:
         self.document().setTextWidth(self.viewport().width())
         line = QFontMetricsF(self.font()).lineSpacing() * self._line_height / 100
-        height = min(self.document().size().height(), line * self._max_lines + 2 * _MARGIN)
+        whole, limit = self.document().size().height(), line * self._max_lines + 2 * _MARGIN
+        height = min(whole, limit)
+        # As needed would come and go with the rounding of the height, and take width with it.
+        self.setVerticalScrollBarPolicy(
+            Qt.ScrollBarPolicy.ScrollBarAsNeeded
+            if whole > limit
+            else Qt.ScrollBarPolicy.ScrollBarAlwaysOff
+        )
         if round(height) != self.height():
             self.setFixedHeight(round(height) + 1)
 

@@ -110,7 +110,7 @@ class AnswersPage(Page):
         self._counts = _timer(self, _COUNTS_PAUSE_MS, self._refresh_counts)
         self.search.textChanged.connect(self._pause.start)
         self._list_card = Card(self.tr("Prompts"))
-        self._list_card.setMinimumWidth(236)
+        self._list_card.setMinimumWidth(264)
         self._list_card.body.addWidget(self.search)
         self._list_card.body.addWidget(self.table, 1)
 

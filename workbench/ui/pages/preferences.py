@@ -103,9 +103,14 @@ class PreferencesPage(Page):
             ),
             Column[JudgedPair](self.tr("Prompt"), lambda p: p.prompt.text),
             Column[JudgedPair](self.tr("Annotator"), self.annotator_text, "simulated "),
-            Column[JudgedPair](self.tr("Time"), self.seconds_text, "000.0 s", is_number=True),
             Column[JudgedPair](
-                self.tr("When"), lambda p: moment(p.judgement.created_at), "0000-00-00 00:00"
+                self.tr("Time"), self.seconds_text, "000.0 s", is_number=True, is_optional=True
+            ),
+            Column[JudgedPair](
+                self.tr("When"),
+                lambda p: moment(p.judgement.created_at),
+                "0000-00-00 00:00",
+                is_optional=True,
             ),
         ]
         self.model = KeysetModel(columns, judgement_key, self)

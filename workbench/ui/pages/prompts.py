@@ -106,7 +106,9 @@ class PromptsPage(Page):
                 self.tr("#"), lambda row: str(row.prompt.id), "00000", is_number=True
             ),
             Column[PromptRow](self.tr("Prompt"), lambda row: row.prompt.text),
-            Column[PromptRow](self.tr("Group"), lambda row: row.prompt.group, "creative writing"),
+            Column[PromptRow](
+                self.tr("Group"), lambda row: row.prompt.group, "creative writing", is_optional=True
+            ),
             Column[PromptRow](
                 self.tr("Split"), lambda row: self.split_word(row.prompt), "training"
             ),

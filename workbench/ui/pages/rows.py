@@ -6,7 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
+from PySide6.QtCore import (
+    QAbstractTableModel,
+    QItemSelectionModel,
+    QModelIndex,
+    QPersistentModelIndex,
+    Qt,
+    Signal,
+)
 from PySide6.QtGui import QIcon, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
@@ -134,6 +141,12 @@ class RowsView(QTableView, Generic[Row]):
         row = self.verticalHeader().defaultSectionSize()
         header = max(row, self.horizontalHeader().sizeHint().height())
         self.setMinimumHeight(header + n_rows * row + 2)
+
+    def selectRow(self, row: int) -> None:
+        """Make one row the selection. Qt's own reads the keyboard: with Ctrl held it adds."""
+        flag = QItemSelectionModel.SelectionFlag
+        index = self.rows_model.index(row, 0)
+        self.selectionModel().setCurrentIndex(index, flag.ClearAndSelect | flag.Rows)
 
     def current(self) -> Row | None:
         """The current row."""
