@@ -141,7 +141,7 @@ def test_a_run_from_the_page_to_the_saved_adapter(qtbot: QtBot, open_train) -> N
     assert json.loads((adapter / "adapter_config.json").read_text())["peft_type"] == "LORA"
     qtbot.waitUntil(lambda: "was stopped at update" in page.banner.text())
     stored = page.ws.experiment.runs.metrics(run.id)["objective/kl"]
-    assert n_points(page) == len(stored)
+    qtbot.waitUntil(lambda: n_points(page) == len(stored))
 
 
 def test_a_stopped_run_goes_on_where_it_ended(qtbot: QtBot, open_train) -> None:

@@ -31,6 +31,7 @@ class RunPage(Page):
     def __init__(self, ws: Workspace, context: UiContext) -> None:
         super().__init__(ws, context)
         self.shown: int | None = None
+        self._is_opening = True
         self.notice: Verdict | None = None
         self._live: dict[int, LiveRun] = {}
         self._settings: SettingsColumn | None = None
@@ -64,15 +65,19 @@ class RunPage(Page):
         raise NotImplementedError
 
     def refresh(self) -> None:
-        """Read the records again and show them."""
+        """Read the records again and show them; at first the newest run, if there is one."""
         job = self.job()
         if self.shown is None and job is not None:
             self.shown = job.run_id
+        elif self.shown is None and self._is_opening:
+            self.shown = next((run.id for run in self.runs()), None)
+        self._is_opening = False
         self.draw(self.run())
 
     def show_run(self, run_id: int | None) -> None:
         """Show another run, or None for the way to a new one."""
         self.shown = run_id
+        self._is_opening = False
         self.notice = None
         self.refresh()
 
