@@ -35,7 +35,6 @@ from workbench.ui.plots.series import Series, x_limit, y_limits
 from workbench.ui.theme import bold, scaled, theme
 from workbench.ui.widgets import ElidedLabel, label
 
-
 _MARGINS = 20  # left and right, inside the card
 
 
