@@ -57,6 +57,22 @@ _PAGE_KEYS = {key for key, _ in PAGES}
 # Several pages have settings: each binds these for itself.
 _SHARED_VERBS = ("settings", "next_problem")
 
+# What a window on an experiment that another program holds must not offer.
+_WRITING = {
+    "prompts.import",
+    "preferences.import",
+    "preferences.simulate",
+    "models.load",
+    "models.import",
+    "edit.undo",
+    "edit.redo",
+    "answers.generate",
+    "train.start",
+    "evaluate.start",
+    "runs.export",
+    *(f"rank.{verdict}" for verdict in ("first", "second", "tie", "both_bad", "skip")),
+}
+
 COMMANDS: tuple[Command, ...] = (
     Command("file.new", "New experiment", "File", "Ctrl+N", "Make a new experiment folder."),
     Command("file.open", "Open experiment", "File", "Ctrl+O", "Open an experiment folder."),
@@ -108,10 +124,11 @@ def translate(text: str) -> str:
 
 
 class Actions(QObject):
-    """The commands as QActions of one window."""
+    """The commands as QActions of one window; a read-only one offers none that writes."""
 
-    def __init__(self, window: QWidget) -> None:
+    def __init__(self, window: QWidget, *, is_read_only: bool = False) -> None:
         super().__init__(window)
+        self._forbidden = _WRITING if is_read_only else set()
         self._actions: dict[str, QAction] = {}
         for command in COMMANDS:
             action = QAction(translate(command.text), window)
@@ -125,6 +142,8 @@ class Actions(QObject):
             elif command.shortcut:
                 # Shown in the menu, bound by the rank panel: a digit typed elsewhere is a digit.
                 action.setText(f"{action.text()}\t{command.shortcut}")
+            if command.id in self._forbidden:
+                tip = self.tr("Not while the experiment is open read-only.")
             action.setToolTip(tip)
             action.setEnabled(False)
             window.addAction(action)
@@ -138,7 +157,7 @@ class Actions(QObject):
         """Say what a command does; until then it is disabled."""
         action = self._actions[command_id]
         action.triggered.connect(lambda _checked=False: do())
-        action.setEnabled(True)
+        action.setEnabled(command_id not in self._forbidden)
 
     def fill(self, bar: QMenuBar) -> None:
         """Build the menus."""

@@ -46,7 +46,7 @@ class MainWindow(QMainWindow):
         self.ws = ws
         ws.keeps_core_free = True
         self.bridge = JobBridge(ws.runner, self)
-        self.actions_ = Actions(self)
+        self.actions_ = Actions(self, is_read_only=ws.is_read_only)
         self.context = UiContext(
             actions=self.actions_,
             bridge=self.bridge,
@@ -59,7 +59,8 @@ class MainWindow(QMainWindow):
         self._is_finished = False
         self._build()
         self._connect()
-        self.setWindowTitle(f"{ws.path.name} – RLHF Workbench")
+        held = self.tr(" (read-only)") if ws.is_read_only else ""
+        self.setWindowTitle(f"{ws.path.name}{held} – RLHF Workbench")
         self.setMinimumSize(900, 600)
         self.resize(1440, 900)
         self.show_page("overview")
