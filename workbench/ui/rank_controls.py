@@ -12,7 +12,7 @@ from PySide6.QtWidgets import (
     QFrame,
     QGridLayout,
     QHBoxLayout,
-    QLabel,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -205,19 +205,20 @@ def _set_flash(made: Button, is_on: bool) -> None:
 class Legend(QWidget):
     """What the marks in the answers mean, or why there are none."""
 
-    def __init__(self, theme: Theme) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self._marks = QWidget()
         marks = QHBoxLayout(self._marks)
         marks.setContentsMargins(0, 0, 0, 0)
         marks.setSpacing(4)
-        self._names: dict[str, QLabel] = {}
         for token, name, style in (
             ("answer-a", self.tr("only in A"), self.tr("underlined")),
             ("answer-b", self.tr("only in B"), self.tr("dashed")),
         ):
-            self._names[token] = label(name)
-            marks.addWidget(self._names[token])
+            # Painted in its token's colour: a label's palette does not outlive a new style sheet.
+            words = ElidedLabel(name, token)
+            words.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
+            marks.addWidget(words)
             marks.addWidget(label(style, "muted"))
             if token == "answer-a":
                 marks.addStretch(1)
@@ -226,16 +227,7 @@ class Legend(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._marks, 1)
         layout.addWidget(self.note, 1)
-        theme.changed.connect(self._tint)
-        self._theme = theme
-        self._tint()
         self.show_state("marks")
-
-    def _tint(self) -> None:
-        for token, name in self._names.items():
-            palette = name.palette()
-            palette.setColor(name.foregroundRole(), self._theme.color(token))
-            name.setPalette(palette)
 
     def show_state(self, state: Literal["marks", "same", "too long"]) -> None:
         """Explain the marks, or say that the answers are the same or too long to compare."""

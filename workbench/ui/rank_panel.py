@@ -103,7 +103,7 @@ class RankPanel(QWidget):
         self._panes.setSpacing(8)
         self._panes.addWidget(self.pane_a, 1)
         self._panes.addWidget(self.pane_b, 1)
-        self.legend = Legend(theme)
+        self.legend = Legend()
         self.buttons = JudgeButtons()
         self.buttons.chosen.connect(self.judge)
         self.buttons.undo_wanted.connect(self.undo)
