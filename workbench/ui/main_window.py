@@ -11,8 +11,7 @@ from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QVBoxLayout, QWidget
 from workbench.app.workspace import Workspace
 from workbench.jobs.runner import Job
 from workbench.ui import progress
-from workbench.ui.actions import PAGES as PAGE_TEXTS
-from workbench.ui.actions import Actions, translate
+from workbench.ui.actions import PAGES, Actions, translate
 from workbench.ui.bridge import JobBridge
 from workbench.ui.crash import copy_report
 from workbench.ui.job_news import JobNews
@@ -22,7 +21,7 @@ from workbench.ui.pages import GROUPS
 from workbench.ui.pages.page import Page, UiContext
 from workbench.ui.rank_dock import WIDTH, RankDock
 from workbench.ui.rank_panel import RankPanel
-from workbench.ui.remembering import remember
+from workbench.ui.remembering import remember, restore_layout
 from workbench.ui.theme import Mode, theme
 from workbench.ui.widgets.about import AboutDialog
 from workbench.ui.widgets.corner import Corner
@@ -65,17 +64,12 @@ class MainWindow(QMainWindow):
         self.resize(1440, 900)
         self.show_page("overview")
         if ws.is_read_only:
-            self.notify(
-                "warn",
-                self.tr("This experiment is open read-only, because another program holds it."),
-                self.tr("Everything can be looked at, nothing can be changed."),
-            )
+            held = self.tr("This experiment is open read-only, because another program holds it.")
+            self.notify("warn", held, self.tr("All can be looked at, nothing can be changed."))
 
     def _build(self) -> None:
-        texts = dict(PAGE_TEXTS)
-        self.navigation = Navigation(
-            [[(e.key, translate(texts[e.key]), e.icon) for e in group] for group in GROUPS]
-        )
+        names = {key: translate(text) for key, text in PAGES}
+        self.navigation = Navigation([[(e.key, names[e.key], e.icon) for e in g] for g in GROUPS])
         self.banner = Notice()
         self.stack = PageStack(self.ws)
         self.log_panel = LogPanel(self.ws.path / "logs" / "workbench.log")
@@ -215,7 +209,9 @@ class MainWindow(QMainWindow):
         """The dock takes its width only in a window that has its own."""
         super().showEvent(event)
         if not event.spontaneous():
-            self.resizeDocks([self.dock], [WIDTH], Qt.Orientation.Horizontal)
+            restore_layout(self, self.dock, WIDTH)
+            self.dock.setVisible(self.width() >= NARROW and not self.dock.is_maximised)
+            self._fit()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Esc leads back from the rank panel."""

@@ -6,6 +6,9 @@ import logging
 from dataclasses import replace
 from typing import Any
 
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QDockWidget, QMainWindow
+
 from workbench.app.settings import UserSettings
 from workbench.errors import WorkbenchError
 
@@ -18,3 +21,9 @@ def remember(**changes: Any) -> None:
         replace(UserSettings.load(), **changes).save()
     except WorkbenchError as error:
         log.warning("the user settings were not saved: %s", error)
+
+
+def restore_layout(window: QMainWindow, dock: QDockWidget, width: int) -> None:
+    """Put the dock where it was; at the first start it gets its own width."""
+    if not window.restoreState(UserSettings.load().layout):
+        window.resizeDocks([dock], [width], Qt.Orientation.Horizontal)
