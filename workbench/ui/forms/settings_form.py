@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Generic, TypeVar
 
 from PySide6.QtCore import Qt, Signal
@@ -32,14 +33,14 @@ class _Group(QWidget):
     def __init__(self, title: str, fields: list[Field], is_open: bool, unit_width: int) -> None:
         super().__init__()
         self.fields = fields
-        self._toggle = QToolButton()
-        self._toggle.setText(title)
-        self._toggle.setProperty("fold", True)
-        self._toggle.setCheckable(True)
-        self._toggle.setChecked(is_open)
-        self._toggle.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self._toggle.setAccessibleName(title)
-        bold(self._toggle)
+        self.toggle = QToolButton()
+        self.toggle.setText(title)
+        self.toggle.setProperty("fold", True)
+        self.toggle.setCheckable(True)
+        self.toggle.setChecked(is_open)
+        self.toggle.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.toggle.setAccessibleName(title)
+        bold(self.toggle)
         self._summary = ElidedLabel("", "muted", Qt.AlignmentFlag.AlignRight)
         self._body = QWidget()
         grid = QGridLayout(self._body)
@@ -54,7 +55,7 @@ class _Group(QWidget):
         head = QHBoxLayout()
         head.setContentsMargins(0, 0, 0, 0)
         head.setSpacing(GAP)
-        head.addWidget(self._toggle)
+        head.addWidget(self.toggle)
         head.addWidget(self._summary, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -62,13 +63,13 @@ class _Group(QWidget):
         layout.addLayout(head)
         layout.addWidget(self._body)
         layout.addWidget(line())
-        self._toggle.toggled.connect(self._show)
+        self.toggle.toggled.connect(self._show)
         theme().changed.connect(self.summarise)
         self._show(is_open)
 
     def open(self) -> None:
         """Unfold."""
-        self._toggle.setChecked(True)
+        self.toggle.setChecked(True)
 
     def _show(self, is_open: bool) -> None:
         self._body.setVisible(is_open)
@@ -76,9 +77,9 @@ class _Group(QWidget):
 
     def summarise(self) -> None:
         """Say the values in one line while they are folded away; problems come before values."""
-        is_open = self._toggle.isChecked()
+        is_open = self.toggle.isChecked()
         icon = "chevron-down" if is_open else "chevron-right"
-        self._toggle.setIcon(theme().icon(icon, "text-2", 14))
+        self.toggle.setIcon(theme().icon(icon, "text-2", 14))
         n = sum(bool(field.problem()) for field in self.fields)
         if is_open:
             text = ""
@@ -136,8 +137,6 @@ class SettingsForm(QWidget, Generic[S]):
             layout.addWidget(group)
         for field in self.fields.values():
             field.changed.connect(lambda name=field.name: self._on_change(name))
-        first = next(iter(self.fields.values()))
-        self.setFocusProxy(first.control)
 
     def _preset_row(self, unit_width: int) -> QHBoxLayout:
         self.preset.addItem(self.tr("Defaults"), None)
@@ -193,6 +192,10 @@ class SettingsForm(QWidget, Generic[S]):
     def problems(self) -> dict[str, str]:
         """The sentences under the fields, by name of the setting."""
         return dict(self._problems)
+
+    def focus_first(self) -> None:
+        """Put the cursor into the first field. No focus proxy: Tab would skip what is before it."""
+        next(iter(self.fields.values())).control.setFocus(Qt.FocusReason.ShortcutFocusReason)
 
     def go_to_first_problem(self) -> None:
         """Put the cursor into the first field that must be corrected; from there to the next."""

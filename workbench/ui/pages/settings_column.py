@@ -81,7 +81,7 @@ class SettingsColumn(QWidget):
             self._is_wanted = not self._is_wanted
             self.fit()
         if self.isVisible():
-            self.form.setFocus(Qt.FocusReason.ShortcutFocusReason)
+            self.form.focus_first()
 
     def go_to_first_problem(self) -> None:
         """Show the settings and put the cursor into the first field with an error."""
