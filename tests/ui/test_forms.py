@@ -217,13 +217,13 @@ def test_a_folded_group_says_its_values_and_its_problems(open_form, qtbot: QtBot
     form = open_form(PPOSettings)
     field = form.fields["learning_rate"]
     group = next(g for g in form._groups if field in g.fields)
-    group._toggle.setFocus()
-    qtbot.keyClick(group._toggle, Qt.Key.Key_Space)
+    group.toggle.setFocus()
+    qtbot.keyClick(group.toggle, Qt.Key.Key_Space)
     assert not field.control.isVisible()
     assert "1e-5" in group._summary.text()
     field.control.setText("?")
     assert group._summary.text() == "1 problem"
-    qtbot.keyClick(group._toggle, Qt.Key.Key_Space)
+    qtbot.keyClick(group.toggle, Qt.Key.Key_Space)
     assert field.control.isVisible()
 
 

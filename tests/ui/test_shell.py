@@ -313,9 +313,12 @@ def test_warnings_of_a_job_stay_until_dismissed(
 
 def test_the_next_job_takes_over_the_bar(qtbot: QtBot, window: MainWindow, submit: Submit) -> None:
     _, first = submit("Generate", "generate", 0)
+    assert not window.job_bar.waiting()
     submit("PPO 1")
+    assert window.job_bar.waiting() == "1 waiting"
     first.end()
     qtbot.waitUntil(lambda: window.job_bar._name.text() == "PPO 1")
+    assert not window.job_bar.waiting()
     assert window.job_bar.stop_button.isVisible()
 
 

@@ -21,6 +21,7 @@ class JobBridge(QObject):
     happened = Signal(object, object)  # Job, Event
     finished = Signal(object, object)  # Job, Finished
     experiment_changed = Signal()
+    waiting_changed = Signal(int)  # jobs behind the running one
 
     def __init__(self, runner: JobRunner, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -40,6 +41,7 @@ class JobBridge(QObject):
         if job not in self._jobs:
             self._jobs.append(job)
             self._timer.start()
+            self._tell_waiting()
         return job
 
     def poll(self) -> None:
@@ -48,13 +50,19 @@ class JobBridge(QObject):
             for event in job.drain():
                 if isinstance(event, Started):
                     self.started.emit(job)
+                    self._tell_waiting()
                 self.happened.emit(job, event)
                 if isinstance(event, Finished):
                     self._jobs.remove(job)
+                    self._tell_waiting()
                     self.finished.emit(job, event)
                     self.experiment_changed.emit()
         if not self._jobs:
             self._timer.stop()
+
+    def _tell_waiting(self) -> None:
+        """All but the first wait: the runner does one after the other."""
+        self.waiting_changed.emit(max(0, len(self._jobs) - 1))
 
     def stop(self) -> None:
         """Follow nothing any more: the window closes."""

@@ -35,6 +35,7 @@ class JobNews(QObject):
         self._navigation, self._notice = navigation, notice
         self._experiment = experiment
         bridge.started.connect(job_bar.start)
+        bridge.waiting_changed.connect(job_bar.set_waiting)
         bridge.happened.connect(self._take)
         bridge.finished.connect(self._end)
 

@@ -82,6 +82,7 @@ class JobBar(QFrame):
         self._meter.setAccessibleName(self.tr("Progress of the job"))
         self._count, self._eta, self._figures = label(), label("", "text-2"), label("", "text-2")
         self._words = ElidedLabel("", "text-2")
+        self._waiting = label("", "muted")
         self.show_button = button(self.tr("Show"), "outlined")
         self.pause_button = button(self.tr("Pause"), "outlined", icon="pause", key="Ctrl+.")
         self.stop_button = button(self.tr("Stop and save"), "outlined", icon="save")
@@ -103,6 +104,8 @@ class JobBar(QFrame):
         for part in (self._icon, self._name, self._meter, self._count, self._eta, self._figures):
             layout.addWidget(part)
         layout.addWidget(self._words, 1)
+        layout.addWidget(self._waiting)
+        self._waiting.hide()
         for made in (
             self.show_button,
             self.dismiss_button,
@@ -168,6 +171,15 @@ class JobBar(QFrame):
                 self._finish(job, event)
             case _:
                 pass
+
+    def set_waiting(self, n: int) -> None:
+        """Say how many jobs begin after this one."""
+        self._waiting.setText(self.tr("{n} waiting").format(n=n))
+        self._waiting.setVisible(n > 0)
+
+    def waiting(self) -> str:
+        """What is said of jobs that wait; empty when none does."""
+        return "" if self._waiting.isHidden() else self._waiting.text()
 
     def toggle_pause(self) -> None:
         """Hold the job, or let it go on."""
