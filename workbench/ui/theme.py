@@ -352,6 +352,11 @@ def _sheet(t: Mapping[str, str], glyph: Callable[[str, str], str]) -> str:
         min-width: 24px; margin: 1px; }}
     QScrollBar::add-line, QScrollBar::sub-line {{ width: 0; height: 0; }}
     QScrollBar::add-page, QScrollBar::sub-page {{ background: transparent; }}
-    QSplitter::handle {{ background: {t["border"]}; }}
+    QSplitter::handle {{ background: transparent; }}
+    QSplitter::handle:horizontal {{ width: 12px; }}
+    QSplitter::handle:vertical {{ height: 12px; }}
+    QSplitter::handle:hover {{ background: {t["hover"]}; }}
+    QPushButton[kind]::menu-indicator {{ image: none; width: 0; }}
+    QDialog[palette="true"] {{ background: {t["surface"]}; border: 1px solid {t["control"]}; }}
     QMainWindow::separator {{ background: {t["border"]}; width: 1px; height: 1px; }}
     """

@@ -229,7 +229,8 @@ class MetricChart(QFrame):
         for side in ("left", "bottom"):
             axis = item.getAxis(side)
             axis.setTickFont(font)
-            axis.setTickPen(pg.mkPen(look.color("border")) if side == "bottom" else pg.mkPen(None))
+            # Ticks of length 0 are drawn as points; on the surface these are not seen.
+            axis.setTickPen(pg.mkPen(look.color("border" if side == "bottom" else "surface")))
             axis.setTextPen(pg.mkPen(look.color("muted")))
             axis.setPen(pg.mkPen(look.color("border")) if side == "bottom" else pg.mkPen(None))
         self._mark_health()

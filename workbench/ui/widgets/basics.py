@@ -32,29 +32,33 @@ Status = Literal["ok", "warn", "bad", "info", "neutral"]
 
 
 _KEY_GAP = 8
+_SIGN = 14  # the chevron of a button with a menu
 _INK: dict[str, str] = {"filled": "on-accent", "link": "link", "danger": "bad"}
 
 
-def _key_font(font: QFont) -> QFont:
+def key_font(font: QFont) -> QFont:
+    """The font of a key's name beside words in `font`."""
     small = QFont(font)
     small.setPointSizeF(font.pointSizeF() * 0.85)
     small.setWeight(QFont.Weight.DemiBold)
     return small
 
 
-def _key_size(font: QFont, key: str) -> QSize:
-    metrics = QFontMetrics(_key_font(font))
+def key_size(font: QFont, key: str) -> QSize:
+    """The room that a keycap takes."""
+    metrics = QFontMetrics(key_font(font))
     height = metrics.height() + 2
     return QSize(max(height, metrics.horizontalAdvance(key) + 9), height)
 
 
-def _paint_key(painter: QPainter, area: QRect, key: str, ink: QColor, fill: QColor) -> None:
+def paint_key(painter: QPainter, area: QRect, key: str, ink: QColor, fill: QColor) -> None:
+    """Draw a keycap; a transparent `fill` means that it lies on a coloured button."""
     painter.save()
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.setPen(QPen(ink if fill.alpha() == 0 else theme().color("control"), 1))
     painter.setBrush(fill)
     painter.drawRoundedRect(QRectF(area).adjusted(0.5, 0.5, -0.5, -0.5), 4, 4)
-    painter.setFont(_key_font(painter.font()))
+    painter.setFont(key_font(painter.font()))
     painter.setPen(ink)
     painter.drawText(area, int(Qt.AlignmentFlag.AlignCenter), key)
     painter.restore()
@@ -72,12 +76,12 @@ class Keycap(QWidget):
 
     def sizeHint(self) -> QSize:
         """As wide as the key's name."""
-        return _key_size(self.font(), self._key)
+        return key_size(self.font(), self._key)
 
     def paintEvent(self, _event: QPaintEvent) -> None:
         """The cap."""
         look = theme()
-        _paint_key(
+        paint_key(
             QPainter(self), self.rect(), self._key, look.color("text-2"), look.color("sunken")
         )
 
@@ -132,10 +136,12 @@ class Button(QPushButton):
             self.setIcon(theme().icon(self._icon, _INK.get(self._kind, "text")))
 
     def sizeHint(self) -> QSize:
-        """As the words and the icon need, and the keycap beside them."""
+        """As the words and the icon need, and the keycap or the sign of a menu beside them."""
         size = super().sizeHint()
+        if self.menu() is not None:
+            size.setWidth(size.width() + _SIGN + 4)
         if self._key:
-            size.setWidth(size.width() + _key_size(self.font(), self._key).width() + _KEY_GAP)
+            size.setWidth(size.width() + key_size(self.font(), self._key).width() + _KEY_GAP)
         return size
 
     def minimumSizeHint(self) -> QSize:
@@ -152,9 +158,10 @@ class Button(QPushButton):
         self._paint_content(painter)
 
     def _paint_content(self, painter: QPainter) -> None:
-        key = _key_size(self.font(), self._key) if self._key else QSize()
+        key = key_size(self.font(), self._key) if self._key else QSize()
         side = 16 if self._icon else 0
-        gaps = (_KEY_GAP if self._key else 0) + (6 if self._icon else 0)
+        sign = _SIGN + 4 if self.menu() is not None else 0
+        gaps = (_KEY_GAP if self._key else 0) + (6 if self._icon else 0) + sign
         room = self.width() - 8 - side - gaps - max(0, key.width())
         words = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, room)
         wide = self.fontMetrics().horizontalAdvance(words)
@@ -172,7 +179,10 @@ class Button(QPushButton):
             area = QRect(QPoint(x + wide + _KEY_GAP, (self.height() - key.height()) // 2), key)
             is_filled = self._kind == "filled" or not self.isEnabled()
             fill = QColor(0, 0, 0, 0) if is_filled else theme().color("sunken")
-            _paint_key(painter, area, self._key, ink, fill)
+            paint_key(painter, area, self._key, ink, fill)
+        if sign:
+            pixmap = theme().pixmap("chevron-down", self._ink(), _SIGN)
+            painter.drawPixmap(x + wide + 4, (self.height() - _SIGN) // 2, pixmap)
 
 
 def button(

@@ -2,68 +2,143 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QObject, QStringListModel, Qt
-from PySide6.QtGui import QAction, QKeyEvent
+from PySide6.QtCore import (
+    QEvent,
+    QModelIndex,
+    QObject,
+    QPersistentModelIndex,
+    QPoint,
+    QRect,
+    QSize,
+    Qt,
+)
+from PySide6.QtGui import QKeyEvent, QPainter, QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import (
     QDialog,
+    QHBoxLayout,
     QLineEdit,
     QListView,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
     QWidget,
 )
 
-from workbench.ui.actions import Actions, translate
+from workbench.ui.actions import Actions, Command, translate
+from workbench.ui.theme import theme
+from workbench.ui.widgets.basics import Keycap, key_size, label, paint_key
+
+_COMMAND = Qt.ItemDataRole.UserRole
+_WIDTH, _HEIGHT = 480, 380
+
+
+class _Row(QStyledItemDelegate):
+    """A command's words, its menu in muted, its key as a keycap at the right."""
+
+    def sizeHint(
+        self, option: QStyleOptionViewItem, _index: QModelIndex | QPersistentModelIndex
+    ) -> QSize:
+        """One row as high as the font needs."""
+        return QSize(100, max(28, option.fontMetrics.height() + 10))
+
+    def paint(
+        self,
+        painter: QPainter,
+        option: QStyleOptionViewItem,
+        index: QModelIndex | QPersistentModelIndex,
+    ) -> None:
+        """Draw the row."""
+        look, command = theme(), index.data(_COMMAND)
+        area = QRect(option.rect)
+        painter.save()
+        painter.setFont(option.font)
+        if option.state & QStyle.StateFlag.State_Selected:
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(look.color("selected"))
+            painter.drawRoundedRect(area, 4, 4)
+        area.adjust(8, 0, -8, 0)
+        middle = int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft)
+        painter.setPen(look.color("text"))
+        words = translate(command.text)
+        painter.drawText(area, middle, words)
+        if command.shortcut:
+            size = key_size(painter.font(), command.shortcut)
+            corner = QPoint(area.right() - size.width(), area.center().y() - size.height() // 2 + 1)
+            cap = QRect(corner, size)
+            paint_key(painter, cap, command.shortcut, look.color("text-2"), look.color("sunken"))
+            area.setRight(cap.left() - 8)
+        area.setLeft(area.left() + painter.fontMetrics().horizontalAdvance(words) + 10)
+        painter.setPen(look.color("muted"))
+        painter.drawText(area, middle, translate(command.menu.lstrip("-")))
+        painter.restore()
 
 
 class Palette(QDialog):
-    """Type, choose with the arrows, Enter does it."""
+    """Type, choose with the arrows, Enter does it; a click elsewhere closes it."""
 
     def __init__(self, actions: Actions, parent: QWidget) -> None:
-        super().__init__(parent)
+        super().__init__(parent, Qt.WindowType.Dialog | Qt.WindowType.FramelessWindowHint)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.setWindowTitle(self.tr("Commands"))
-        self._all: list[tuple[str, QAction]] = []
-        for command, action in actions.listed():
-            if command.context == "window" and action.isEnabled() and command.id != "view.palette":
-                key = f"   {command.shortcut}" if command.shortcut else ""
-                menu = translate(command.menu.lstrip("-"))
-                self._all.append((f"{menu}: {translate(command.text)}{key}", action))
-        self._shown: list[QAction] = []
+        self.setProperty("palette", True)
+        self.setWindowTitle(self.tr("Command palette"))
+        self._actions = actions
+        self._all = [
+            command
+            for command, action in actions.listed()
+            if command.context == "window" and action.isEnabled() and command.id != "view.palette"
+        ]
         self.search = QLineEdit()
         self.search.setPlaceholderText(self.tr("Type a command"))
         self.search.setAccessibleName(self.tr("Command"))
         self.search.textChanged.connect(self._filter)
         self.search.installEventFilter(self)
-        self._model = QStringListModel(self)
+        self._model = QStandardItemModel(self)
         self.list = QListView()
         self.list.setProperty("list", True)
         self.list.setAccessibleName(self.tr("Commands that fit"))
         self.list.setEditTriggers(QListView.EditTrigger.NoEditTriggers)
         self.list.setUniformItemSizes(True)
+        self.list.setItemDelegate(_Row(self.list))
         self.list.setModel(self._model)
-        self.list.activated.connect(lambda _index: self._run())
+        self.list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.list.clicked.connect(self._run)
+        head = QHBoxLayout()
+        head.addWidget(label(self.tr("Command palette"), "card-title"), 1)
+        head.addWidget(Keycap("Ctrl+K"))
         layout = QVBoxLayout(self)
+        layout.setContentsMargins(12, 10, 12, 12)
+        layout.addLayout(head)
         layout.addWidget(self.search)
         layout.addWidget(self.list)
-        self.resize(480, 360)
+        self.resize(_WIDTH, _HEIGHT)
+        self.move(parent.mapToGlobal(QPoint((parent.width() - _WIDTH) // 2, 80)))
         self._filter("")
 
     def _filter(self, text: str) -> None:
         words = text.lower().split()
-        found = [(name, a) for name, a in self._all if all(w in name.lower() for w in words)]
-        self._shown = [action for _, action in found]
-        self._model.setStringList([name for name, _ in found])
-        if found:
-            self.list.setCurrentIndex(self._model.index(0))
+        self._model.clear()
+        for command in self._all:
+            name = f"{translate(command.menu.lstrip('-'))} {translate(command.text)}"
+            if all(word in name.lower() for word in words):
+                item = QStandardItem(name)
+                item.setData(command, _COMMAND)
+                self._model.appendRow(item)
+        self.list.setCurrentIndex(self._model.index(0, 0))
 
     def _run(self) -> None:
-        row = self.list.currentIndex().row()
-        if 0 <= row < len(self._shown):
-            action = self._shown[row]
+        command: Command | None = self.list.currentIndex().data(_COMMAND)
+        if command is not None:
             self.accept()
-            action.trigger()
+            self._actions[command.id].trigger()
+
+    def event(self, event: QEvent) -> bool:
+        """Go away when something else is clicked."""
+        if event.type() == QEvent.Type.WindowDeactivate:
+            self.reject()
+        return super().event(event)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Arrows move in the list while the cursor stays in the field."""
@@ -75,7 +150,7 @@ class Palette(QDialog):
             if step is not None:
                 row = self.list.currentIndex().row() + step
                 if 0 <= row < self._model.rowCount():
-                    self.list.setCurrentIndex(self._model.index(row))
+                    self.list.setCurrentIndex(self._model.index(row, 0))
                 return True
         return super().eventFilter(watched, event)
 
