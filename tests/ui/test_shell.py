@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QApplication, QDialog, QMenu, QPushButton, QTableWidget
+from PySide6.QtWidgets import QApplication, QMenu, QPushButton, QTableWidget, QWidget
 from pytestqt.qtbot import QtBot
 
 from tests.ui.conftest import Script
@@ -42,7 +42,7 @@ def shown(window: MainWindow) -> str:
     return window.stack.currentWidget().objectName()
 
 
-def dialog_of(qtbot: QtBot, window: MainWindow, kind: type[QDialog]) -> QDialog:
+def dialog_of(qtbot: QtBot, window: MainWindow, kind: type[QWidget]) -> QWidget:
     qtbot.waitUntil(lambda: any(d.isVisible() for d in window.findChildren(kind)))
     return next(d for d in window.findChildren(kind) if d.isVisible())
 
@@ -112,6 +112,16 @@ def test_the_palette_says_nothing_found_by_an_empty_list(qtbot: QtBot, window: M
     assert palette.list.model().rowCount() == 0
     qtbot.keyClick(palette.search, Qt.Key.Key_Return)
     assert palette.isVisible()
+
+
+def test_the_palette_gives_the_keys_back(qtbot: QtBot, window: MainWindow) -> None:
+    press(qtbot, window, "F6")
+    press(qtbot, window, "Ctrl+K")
+    palette = dialog_of(qtbot, window, Palette)
+    qtbot.waitUntil(lambda: QApplication.focusWidget() is palette.search)  # type: ignore[attr-defined]
+    press(qtbot, window, "Esc")
+    qtbot.waitUntil(lambda: not window.findChildren(Palette))
+    assert window.rank.hasFocus()
 
 
 def test_the_page_of_keys_has_every_key(qtbot: QtBot, window: MainWindow) -> None:

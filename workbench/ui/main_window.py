@@ -128,7 +128,7 @@ class MainWindow(QMainWindow):
         on("job.pause", self.job_bar.toggle_pause)
         on("job.stop", self.job_bar.stop)
         on("view.log", self.toggle_log)
-        on("view.palette", lambda: Palette(self.actions_, self).show())
+        on("view.palette", lambda: Palette(self.actions_, self).open())
         on("help.shortcuts", lambda: ShortcutPage(self.actions_, self).open())
         on("help.report", self._copy_report)
         on("help.about", lambda: AboutDialog(self).open())

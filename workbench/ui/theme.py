@@ -314,11 +314,11 @@ def _sheet(t: Mapping[str, str], glyph: Callable[[str, str], str]) -> str:
     QToolButton[quiet="true"]:focus {{ border: 2px solid {t["focus"]}; padding: 2px; }}
 
     QTableView, QListView[list="true"], QTreeView {{ background: {t["surface"]};
-        border: 0; gridline-color: {t["grid"]}; selection-background-color: {t["selected"]};
-        selection-color: {t["text"]}; outline: 0; }}
+        border: 2px solid {t["surface"]}; gridline-color: {t["grid"]};
+        selection-background-color: {t["selected"]}; selection-color: {t["text"]}; outline: 0; }}
     QTableView::item {{ padding: 0 5px; border-bottom: 1px solid {t["grid"]}; }}
     QTableView::item:selected {{ background: {t["selected"]}; color: {t["text"]}; }}
-    QTableView:focus {{ border: 2px solid {t["focus"]}; }}
+    QTableView:focus, QListView[list="true"]:focus {{ border: 2px solid {t["focus"]}; }}
     QHeaderView {{ background: {t["surface"]}; border: 0; }}
     QHeaderView::section {{ background: {t["surface"]}; color: {t["muted"]}; border: 0;
         border-bottom: 1px solid {t["border"]}; padding: 4px 8px; }}
@@ -357,6 +357,7 @@ def _sheet(t: Mapping[str, str], glyph: Callable[[str, str], str]) -> str:
     QSplitter::handle:vertical {{ height: 12px; }}
     QSplitter::handle:hover {{ background: {t["hover"]}; }}
     QPushButton[kind]::menu-indicator {{ image: none; width: 0; }}
-    QDialog[palette="true"] {{ background: {t["surface"]}; border: 1px solid {t["control"]}; }}
+    QFrame[overlay="true"] {{ background: {t["surface"]}; border: 1px solid {t["control"]};
+        border-radius: 8px; }}
     QMainWindow::separator {{ background: {t["border"]}; width: 1px; height: 1px; }}
     """

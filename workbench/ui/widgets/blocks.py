@@ -141,6 +141,8 @@ class Banner(QFrame):
         self._text.setText(text)
         self._detail.setText(detail)
         self._detail.setVisible(bool(detail))
+        middle, top = Qt.AlignmentFlag.AlignVCenter, Qt.AlignmentFlag.AlignTop
+        self._layout.setAlignment(self._icon, top if detail else middle)
         self.setAccessibleName(text)
         self.setAccessibleDescription(detail)
         if self._button is not None:

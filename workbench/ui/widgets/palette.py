@@ -15,6 +15,7 @@ from PySide6.QtCore import (
 from PySide6.QtGui import QKeyEvent, QPainter, QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import (
     QDialog,
+    QFrame,
     QHBoxLayout,
     QLineEdit,
     QListView,
@@ -76,14 +77,18 @@ class _Row(QStyledItemDelegate):
         painter.restore()
 
 
-class Palette(QDialog):
-    """Type, choose with the arrows, Enter does it; a click elsewhere closes it."""
+class Palette(QFrame):
+    """Type, choose with the arrows, Enter does it; Esc or a click elsewhere closes it.
+
+    It lies inside the window: a window of its own would wait for a window manager's focus.
+    """
 
     def __init__(self, actions: Actions, parent: QWidget) -> None:
-        super().__init__(parent, Qt.WindowType.Dialog | Qt.WindowType.FramelessWindowHint)
+        super().__init__(parent)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.setProperty("palette", True)
-        self.setWindowTitle(self.tr("Command palette"))
+        self.setProperty("overlay", True)
+        self.setAccessibleName(self.tr("Command palette"))
+        self._before: QWidget | None = parent.focusWidget()
         self._actions = actions
         self._all = [
             command
@@ -114,8 +119,14 @@ class Palette(QDialog):
         layout.addWidget(self.search)
         layout.addWidget(self.list)
         self.resize(_WIDTH, _HEIGHT)
-        self.move(parent.mapToGlobal(QPoint((parent.width() - _WIDTH) // 2, 80)))
+        self.move((parent.width() - _WIDTH) // 2, 64)
         self._filter("")
+
+    def open(self) -> None:
+        """Show it over everything and take the keys."""
+        self.show()
+        self.raise_()
+        self.search.setFocus(Qt.FocusReason.PopupFocusReason)
 
     def _filter(self, text: str) -> None:
         words = text.lower().split()
@@ -131,18 +142,23 @@ class Palette(QDialog):
     def _run(self) -> None:
         command: Command | None = self.list.currentIndex().data(_COMMAND)
         if command is not None:
-            self.accept()
+            self._leave()
             self._actions[command.id].trigger()
 
-    def event(self, event: QEvent) -> bool:
-        """Go away when something else is clicked."""
-        if event.type() == QEvent.Type.WindowDeactivate:
-            self.reject()
-        return super().event(event)
+    def _leave(self) -> None:
+        before, self._before = self._before, None
+        if before is not None:
+            before.setFocus(Qt.FocusReason.PopupFocusReason)
+        self.close()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Arrows move in the list while the cursor stays in the field."""
+        if event.type() == QEvent.Type.FocusOut and self.isVisible():
+            self.close()
         if isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
+            if event.key() == Qt.Key.Key_Escape:
+                self._leave()
+                return True
             if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
                 self._run()
                 return True
@@ -168,6 +184,13 @@ class ShortcutPage(QDialog):
         table.setHorizontalHeaderLabels([self.tr("Command"), self.tr("Key"), self.tr("Where")])
         table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
         table.verticalHeader().hide()
+        table.verticalHeader().setDefaultSectionSize(28)
+        table.setShowGrid(False)
+        table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
+        table.setSelectionMode(QTableWidget.SelectionMode.SingleSelection)
+        table.horizontalHeader().setDefaultAlignment(Qt.AlignmentFlag.AlignLeft)
+        table.horizontalHeader().setHighlightSections(False)
+        table.horizontalHeader().setStretchLastSection(True)
         where = {"window": self.tr("everywhere"), "rank": self.tr("rank panel")}
         for i, command in enumerate(rows):
             for j, text in enumerate(
