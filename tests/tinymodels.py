@@ -32,10 +32,10 @@ N_WORDS = 17
 VOCABULARY = ["<unk>", "<eos>", "<pad>", *(f"w{i}" for i in range(N_WORDS))]
 
 
-def write(folder: Path, kind: Kind) -> Path:
+def write(folder: Path, kind: Kind, seed: int = 0) -> Path:
     """A model folder: Llama (RoPE), GPT-2 (absolute positions), or a Llama whose pad is its eos."""
     with torch.random.fork_rng(devices=[]):
-        torch.random.manual_seed(0)
+        torch.random.manual_seed(seed)
         model = _gpt2() if kind == "gpt2" else _llama(pad=EOS if kind == "pad_is_eos" else PAD)
     words = {word: i for i, word in enumerate(VOCABULARY)}
     backend = Tokenizer(models.WordLevel(words, unk_token="<unk>"))

@@ -8,7 +8,7 @@ from typing import Any
 
 from workbench.app.answers import all_prompts, usable_prompts
 from workbench.app.runs import reward_source
-from workbench.app.workspace import Workspace, require_whole
+from workbench.app.workspace import Workspace, require_model, require_whole
 from workbench.cancel import CancelToken
 from workbench.config.annotator import AnnotatorSettings
 from workbench.config.evaluation import EvaluationSettings
@@ -77,11 +77,7 @@ def compare(
     policy = ws.run(run_id)
     folder = ws.artifact_folder(run_id, "adapter")
     info = ws.model_info()
-    if policy.inputs.get("model_digest") != info.digest:
-        raise UserError(
-            f"{policy.name} was trained on {policy.inputs.get('model')}, not on {info.name}.",
-            f"Choose {policy.inputs.get('model')} on the Models page.",
-        )
+    require_model(policy, info)
     prompts = all_prompts(ws, "heldout")[: settings.n_prompts or None]
     if not prompts:
         raise UserError(

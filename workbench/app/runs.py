@@ -8,7 +8,7 @@ from pathlib import Path
 
 from workbench.app.answers import all_prompts, usable_prompts
 from workbench.app.exports import export_adapter
-from workbench.app.workspace import Workspace, require_whole
+from workbench.app.workspace import Workspace, require_model, require_whole
 from workbench.cancel import CancelToken
 from workbench.config import toml
 from workbench.config.ppo import PPOSettings
@@ -51,12 +51,7 @@ def train_ppo(ws: Workspace, settings: PPOSettings, reward_run: int | None = Non
             "There are no prompts to train on.", "Add or import some on the Prompts page."
         )
     scorer = reward_source(ws, reward_run)
-    if scorer.inputs.get("model_digest") != info.digest:
-        raise UserError(
-            f"{scorer.name} was trained on {scorer.inputs.get('model')}, not on {info.name}.",
-            f"Choose {scorer.inputs.get('model')} on the Models page, "
-            f"or train a reward model on {info.name}.",
-        )
+    require_model(scorer, info)
     run_id = ws.new_run(
         "ppo",
         settings,
@@ -84,11 +79,7 @@ def resume(ws: Workspace, run_id: int) -> Job:
             "Only PPO runs that were stopped, interrupted or failed can go on.",
         )
     ws.check_writable()
-    if run.inputs.get("model_digest") != ws.model_info().digest:
-        raise UserError(
-            f"{run.name} trains {run.inputs.get('model')}, which is not the chosen model.",
-            "Choose that model on the Models page, then resume.",
-        )
+    require_model(run, ws.model_info())
     settings = toml.validate(PPOSettings, run.settings)
     ids = run.inputs["prompt_ids"]
     assert isinstance(ids, list)

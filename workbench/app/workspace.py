@@ -279,6 +279,26 @@ class Workspace:
         return folder
 
 
+def require_model(run: Run, info: ModelInfo) -> None:
+    """Check that a run was made with the model that is chosen now.
+
+    Raises:
+        UserError: It was made with another model, or with other weights of that name.
+    """
+    if run.inputs.get("model_digest") == info.digest:
+        return
+    name = run.inputs.get("model")
+    if name == info.name:
+        raise UserError(
+            f"{run.name} was trained on other weights of {name} than those chosen now.",
+            "Choose the folder with those weights on the Models page, or train anew.",
+        )
+    raise UserError(
+        f"{run.name} was trained on {name}, not on {info.name}.",
+        f"Choose {name} on the Models page, or train anew on {info.name}.",
+    )
+
+
 def require_whole(folder: Path) -> None:
     """Check a folder that a run wrote against its manifest; hashing takes its time.
 

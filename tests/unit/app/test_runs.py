@@ -137,6 +137,13 @@ def test_a_reward_model_of_another_base_is_refused(scored, tmp_path):
         runs.train_ppo(scored, PPO)
 
 
+def test_other_weights_of_the_same_name_are_told_apart(scored, tmp_path):
+    other = tinymodels.write(tmp_path / "elsewhere" / "random-llama", "llama", seed=1)
+    library.select_model(scored, str(other))
+    with pytest.raises(UserError, match="other weights of random-llama"):
+        runs.train_ppo(scored, PPO)
+
+
 def test_a_damaged_reward_model_fails_the_run_and_keeps_it(scored):
     folder = scored.artifact_folder(reward.reward_runs(scored)[0].id, "reward_model")
     (folder / "adapter_config.json").write_text("{}")
