@@ -21,6 +21,7 @@ from workbench.app import answers, exchange, labelling, library, reward, runs
 from workbench.app.workspace import Workspace
 from workbench.config.tour import TourSettings, defaults_for
 from workbench.jobs.runner import Job
+from workbench.rewards import annotator
 from workbench.ui.application import collect_in_gui_thread
 from workbench.ui.main_window import MainWindow
 from workbench.ui.theme import theme
@@ -70,7 +71,8 @@ def prepare(ws: Workspace, model: str, settings: TourSettings) -> int:
     if not ws.experiment.prompts.count():
         exchange.add_demo_prompts(ws, ["tour"])
     end(answers.generate(ws, settings.generation))
-    end(labelling.simulate(ws, settings.annotator))
+    if ws.experiment.comparisons.counts(annotator.NAME).pending:
+        end(labelling.simulate(ws, settings.annotator))
     done = [run for run in reward.reward_runs(ws) if run.status == "done"]
     if done:
         return done[-1].id
