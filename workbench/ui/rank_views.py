@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 from workbench.data.records import Completion, Prompt
 from workbench.ui.plural import counted
 from workbench.ui.reading import ReadingText
-from workbench.ui.theme import Theme
+from workbench.ui.theme import Theme, theme
 from workbench.ui.widgets import label
 from workbench.ui.word_diff import Spans
 
@@ -116,6 +116,9 @@ class PromptView(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.text)
+        self._is_wide = False
+        # A new style sheet takes the font of a text field back to the platform's.
+        theme().changed.connect(self._style)
 
     def show_prompt(self, prompt: Prompt) -> None:
         """Show another prompt."""
@@ -123,8 +126,12 @@ class PromptView(QWidget):
 
     def set_wide(self, is_wide: bool) -> None:
         """A size larger in a wide panel."""
+        self._is_wide = is_wide
+        self._style()
+
+    def _style(self) -> None:
         font = QFont(self.font())
-        font.setPointSizeF(self.font().pointSizeF() * (1.15 if is_wide else 1.08))
+        font.setPointSizeF(self.font().pointSizeF() * (1.15 if self._is_wide else 1.08))
         font.setWeight(QFont.Weight.DemiBold)
         self.text.setFont(font)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QTextCharFormat
+from PySide6.QtGui import QFont, QTextCharFormat
 from PySide6.QtWidgets import QLineEdit
 
 from tests.ui.labelling.data import SKY, add_pair, add_pairs, stored_verdicts
@@ -14,6 +14,7 @@ from workbench.app.workspace import Workspace
 from workbench.data.records import Message, NewPrompt
 from workbench.ui.main_window import MainWindow
 from workbench.ui.rank_panel import RankPanel
+from workbench.ui.theme import theme
 
 KEYS = {
     Qt.Key.Key_1: "first",
@@ -328,3 +329,12 @@ def test_progress_is_told_in_words(qtbot, ws, open_panel) -> None:
         qtbot.keyClick(panel, Qt.Key.Key_1)
     qtbot.waitUntil(lambda: panel.progress.done_text() == "3 of 5 ranked")
     assert panel.progress.left_text() == "2 left, under 1 min"
+
+
+def test_the_prompt_stays_semibold_when_the_theme_changes(ws, open_panel) -> None:
+    add_pairs(ws, 1)
+    text = open_panel().prompt.text
+    before = theme().mode
+    for mode in ("dark", "light", before):
+        theme().set_mode(mode)
+        assert text.font().weight() == QFont.Weight.DemiBold
