@@ -108,6 +108,9 @@ def test_plain_transformers_and_peft_give_the_same_scores(
     config = json.loads((tmp_path / "adapter_config.json").read_text())
     assert config["task_type"] == "SEQ_CLS"
     assert str(model.info.path) not in json.dumps(config)
+    card = (tmp_path / "README.md").read_text()
+    assert f"base.config.pad_token_id = {model.pad_id}\n" in card
+    assert str(model.info.path) not in card
 
 
 @torch.no_grad()

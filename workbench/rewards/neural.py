@@ -20,6 +20,29 @@ from workbench.models.loading import LoadedModel
 
 ADAPTER = "reward"
 
+# The pad id matters: Hugging Face pools at the last token that is not padding, and many
+# tokenizers pad with the stop token, which would pool before it.
+_CARD = """---
+base_model: {base}
+library_name: peft
+tags: [reward-model, rlhf, lora]
+---
+
+# Reward model
+
+LoRA adapter and score head (one label; the raw logit is the score), written by RLHF Workbench.
+Give it prompt and answer with the stop token at the end. Padding must be token {pad_id}:
+
+```python
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification
+
+base = AutoModelForSequenceClassification.from_pretrained("{base}", num_labels=1)
+base.config.pad_token_id = {pad_id}
+model = PeftModel.from_pretrained(base, "this folder").eval()
+```
+"""
+
 
 class RewardModel:
     """Scores an answer at its stop token (Stiennon et al. 2020; Ouyang et al. 2022)."""
@@ -58,6 +81,9 @@ class RewardModel:
     def save(self, folder: Path) -> None:
         """Write a folder that PEFT loads on AutoModelForSequenceClassification(num_labels=1)."""
         adapters.save(self.base, ADAPTER, self.lora, folder, score_head=self.head)
+        base = self.base.info.hub_id or self.base.info.name
+        card = _CARD.format(base=base, pad_id=self.base.pad_id)
+        (folder / "README.md").write_text(card, encoding="utf-8")
 
     def encode(self, prompt: Sequence[Message], answer: Sequence[int]) -> list[int]:
         """Prompt and answer as one sequence that ends with exactly one stop token.
