@@ -8,7 +8,6 @@ from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFormLayout,
-    QHBoxLayout,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
@@ -133,15 +132,7 @@ class EvaluatePage(RunPage):
         content.setSpacing(12)
         content.addWidget(self.banner)
         content.addWidget(self.stack, 1)
-        body = QHBoxLayout()
-        body.setSpacing(16)
-        body.addWidget(self.column)
-        body.addLayout(content, 1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(16, 0, 16, 16)
-        layout.setSpacing(0)
-        layout.addWidget(self.header)
-        layout.addLayout(body, 1)
+        self.lay_out(self.header, self.column, content)
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102
         super().resizeEvent(event)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtGui import QIcon
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout
+from PySide6.QtWidgets import QLabel, QVBoxLayout
 
 from workbench.app import reward as app_reward
 from workbench.app.workspace import MIN_PAIRS, Workspace
@@ -99,15 +99,7 @@ class RewardPage(RunPage):
         content.addWidget(self.charts, 3)
         content.addWidget(self.runs_card, 2)
         content.addWidget(self.empty, 5)
-        body = QHBoxLayout()
-        body.setSpacing(16)
-        body.addWidget(self.column)
-        body.addLayout(content, 1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(16, 0, 16, 16)
-        layout.setSpacing(0)
-        layout.addWidget(self.header)
-        layout.addLayout(body, 1)
+        self.lay_out(self.header, self.column, content)
 
     def refresh(self) -> None:
         """Read runs and judgements again."""

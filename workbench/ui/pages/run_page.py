@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QLayout, QVBoxLayout, QWidget
 
 from workbench.app import runs as app_runs
 from workbench.app.workspace import Workspace
@@ -55,6 +56,18 @@ class RunPage(Page):
         super().resizeEvent(event)
         if self._settings is not None:
             self._settings.fit()
+
+    def lay_out(self, header: QWidget, column: QWidget, content: QLayout) -> None:
+        """Header on top, settings at the left, the rest of the room for the content."""
+        body = QHBoxLayout()
+        body.setSpacing(16)
+        body.addWidget(column)
+        body.addLayout(content, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(16, 0, 16, 16)
+        layout.setSpacing(0)
+        layout.addWidget(header)
+        layout.addLayout(body, 1)
 
     def draw(self, run: Run | None) -> None:
         """Show a run, or the way to a new one."""

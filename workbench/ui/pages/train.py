@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QTimer
-from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
 from workbench.app import runs as app_runs
 from workbench.app.workspace import Workspace
@@ -105,15 +105,7 @@ class TrainPage(RunPage):
         content.setSpacing(12)
         content.addWidget(self.banner)
         content.addWidget(self.stack, 1)
-        body = QHBoxLayout()
-        body.setSpacing(16)
-        body.addWidget(self.column)
-        body.addLayout(content, 1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(16, 0, 16, 16)
-        layout.setSpacing(0)
-        layout.addWidget(self.header)
-        layout.addLayout(body, 1)
+        self.lay_out(self.header, self.column, content)
 
     def _here_first(self, do: Callable[[], None]) -> None:
         """From another page a key leads here; what it would do must be seen first."""
