@@ -7,6 +7,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests import tinymodels
+from tests.close import FLOAT32, assert_close
 from tests.unit.app.conftest import add_prompts, end, events_of
 from workbench.app import evaluate, library, reward, runs
 from workbench.config.annotator import AnnotatorSettings
@@ -234,7 +235,7 @@ def test_the_adapter_loads_with_plain_peft_and_gives_equal_logits(trained, model
     assert end(runs.export_adapter(ws, run_id, merged_folder, is_merged=True)).outcome == "done"
     merged = AutoModelForCausalLM.from_pretrained(merged_folder)(ids).logits
     assert not adapted.equal(plain)
-    assert adapted.allclose(merged, atol=1e-5)
+    assert_close(merged.detach(), adapted.detach(), FLOAT32)
     exported = [a for a in ws.experiment.artifacts.for_run(run_id) if a.kind == "export"]
     assert [a.path for a in exported] == [
         f"exports/adapter-run-{run_id:04}",
