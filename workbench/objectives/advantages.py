@@ -1,6 +1,8 @@
-"""Rewards of tokens, and generalised advantage estimation. B batch, T response tokens."""
+"""Rewards of tokens, and how much better than expected they are. B batch, T response tokens."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,14 +13,18 @@ def place_rewards(
     kl: Tensor,  # (B, T) per token
     is_response: Tensor,  # (B, T) bool
     kl_coef: float,
+    token_rewards: Tensor | None = None,  # (B, T) of single tokens
 ) -> Tensor:  # (B, T)
     """r_t = −β·kl_t on response tokens, plus the score on the last one; 0 elsewhere.
 
-    The last response token is the stop token, or the last sampled one of an answer that was cut:
-    both endings are treated alike. TRL puts the score one slot later when there is one
-    (#1893, #3750). A row without response tokens gets nothing.
+    Rewards of single tokens are added where they stand. The last response token is the stop
+    token, or the last sampled one of an answer that was cut: both endings are treated alike. TRL
+    puts the score one slot later when there is one (#1893, #3750). A row without response tokens
+    gets nothing.
     """
     rewards = torch.where(is_response, -kl_coef * kl, 0.0)
+    if token_rewards is not None:
+        rewards = rewards + torch.where(is_response, token_rewards, 0.0)
     is_last = is_response & (_tokens_from_here(is_response) == 1)
     return rewards + torch.where(is_last, scores.unsqueeze(-1), 0.0)
 
@@ -48,6 +54,91 @@ def gae(
         advantages[:, t] = next_advantage
     advantages = torch.where(is_response, advantages, 0.0)
     return advantages, advantages + values
+
+
+def rewards_to_go(
+    rewards: Tensor,  # (B, T)
+    is_response: Tensor,  # (B, T) bool
+    gamma: float,
+) -> Tensor:  # (B, T)
+    """G_t = Σ_{k≥t} γ^{k−t}·r_k over the response, 0 outside.
+
+    Source: Williams 1992; Sutton and Barto 2018, section 13.3.
+    """
+    rewards = torch.where(is_response, rewards, 0.0)
+    following = torch.zeros_like(rewards[:, 0])
+    to_go = []
+    for t in reversed(range(rewards.shape[1])):
+        following = rewards[:, t] + gamma * following
+        to_go.append(following)
+    return torch.where(is_response, torch.stack(to_go[::-1], dim=1), 0.0)
+
+
+def group_baseline_rloo(
+    scores: Tensor,  # (B,), the answers to one prompt side by side
+    group_size: int,
+) -> Tensor:  # (B,)
+    """A_i = R_i − b_i, where b_i is the mean score of the group's other answers.
+
+    A baseline that does not know the answer it is for leaves the gradient unbiased.
+
+    Source: Kool et al. 2019; Ahmadian et al. 2024 (arXiv:2402.14740), eq. 8.
+    """
+    groups = _groups(scores, group_size)
+    others = (groups.sum(dim=1, keepdim=True) - groups) / (group_size - 1)
+    return (groups - others).flatten()
+
+
+def group_advantages_grpo(
+    scores: Tensor,  # (B,), the answers to one prompt side by side
+    group_size: int,
+    scale_by_std: bool,
+) -> Tensor:  # (B,)
+    """A_i = (R_i − μ) / (σ + 1e-4) in each group, σ with N − 1; or R_i − μ (Dr. GRPO).
+
+    Dividing by σ weights prompts: the easy and the hopeless ones, with little spread, most.
+
+    Source: Shao et al. 2024 (arXiv:2402.03300), section 4.1.2; Liu et al. 2025
+    (arXiv:2503.20783), section 3; the 1e-4 is TRL's.
+    """
+    groups = _groups(scores, group_size)
+    deviations = groups - groups.mean(dim=1, keepdim=True)
+    if scale_by_std:
+        deviations = deviations / (groups.std(dim=1, keepdim=True) + 1e-4)
+    return deviations.flatten()
+
+
+@dataclass(frozen=True, slots=True)
+class MovingAverage:
+    """A baseline that remembers: the mean of past batches, the latest ones weighing most.
+
+    mean ← mean + w·(batch mean − mean), with w = max(1 − decay, 1/n) for the nth batch, so that
+    the first batches are averaged alike and the 0 of the beginning is forgotten at once. The
+    baseline of a batch is the one before it is added: one that knows the answers it is for would
+    bias the gradient.
+    """
+
+    decay: float
+    mean: float = 0.0
+    n: int = 0
+
+    def updated(self, values: Tensor) -> MovingAverage:
+        """The average after a batch of these values."""
+        weight = max(1.0 - self.decay, 1.0 / (self.n + 1))
+        step = weight * (float(values.mean()) - self.mean)
+        return replace(self, mean=self.mean + step, n=self.n + 1)
+
+
+def _groups(scores: Tensor, group_size: int) -> Tensor:  # (B / group_size, group_size)
+    """Scores by group, less each group's first one.
+
+    The shift changes no advantage, and makes those of equal scores exactly 0: rounding errors
+    of a mean would be divided by a spread of 0.
+    """
+    if group_size < 2:
+        raise ValueError(f"a group of {group_size} has nothing to be compared with")
+    groups = scores.view(-1, group_size)
+    return groups - groups[:, :1]
 
 
 def _tokens_from_here(is_response: Tensor) -> Tensor:

@@ -1,9 +1,14 @@
-"""The loss of a reward model on pairs of answers. B pairs."""
+"""Losses of reward models and of policies on judged answers. B pairs or answers, T tokens."""
 
 from __future__ import annotations
 
+from typing import Literal, assert_never
+
+import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
+
+DPOKind = Literal["sigmoid", "ipo", "hinge"]
 
 
 def bradley_terry_nll(
@@ -32,3 +37,136 @@ def bradley_terry_loss(
     pair. Source: Eisenstein et al. 2023 (arXiv:2312.09244), c = 0.01.
     """
     return bradley_terry_nll(chosen, rejected, margin) + centering * (chosen + rejected).square()
+
+
+def rao_kupper_nll(
+    first: Tensor,  # (B,) scores
+    second: Tensor,  # (B,) scores
+    verdict: Tensor,  # (B,) 1 the first is better, -1 the second is, 0 neither
+    tie_parameter: Tensor | float,  # η = log θ > 0
+) -> Tensor:  # (B,) nats
+    """−log P(verdict) where answers whose scores differ by less than η mostly count as equal.
+
+    P(first) = σ(r_1 − r_2 − η),  P(second) = σ(r_2 − r_1 − η),
+    P(tie) = (e^{2η} − 1)·P(first)·P(second)
+
+    Source: Rao and Kupper 1967, eq. 2.2, with scores as logarithms of worths.
+    """
+    eta = torch.as_tensor(tie_parameter, dtype=first.dtype, device=first.device)
+    first_nll = -logsigmoid(first - second - eta)
+    second_nll = -logsigmoid(second - first - eta)
+    tie_nll = first_nll + second_nll - (2.0 * eta).expm1().log()
+    return torch.where(verdict == 0, tie_nll, torch.where(verdict > 0, first_nll, second_nll))
+
+
+def plackett_luce_nll(
+    scores: Tensor,  # (B, K), from the best answer to the worst
+    is_ranked: Tensor,  # (B, K) bool, False where a row has fewer answers
+) -> Tensor:  # (B,) nats
+    """−Σ_k log(exp r_k / Σ_{j≥k} exp r_j): each place is won against all that come after.
+
+    For two answers it is the loss of Bradley and Terry.
+
+    Source: Plackett 1975; Luce 1959; for language models: Rafailov et al. 2023
+    (arXiv:2305.18290), eq. 18.
+    """
+    scores = torch.where(is_ranked, scores, 0.0)
+    n = scores.shape[1]
+    comes_after = torch.ones(n, n, dtype=torch.bool, device=scores.device).triu()
+    # A place without an answer competes with itself alone: log of an empty sum has no gradient.
+    itself = torch.eye(n, dtype=torch.bool, device=scores.device)
+    competes = (comes_after & is_ranked.unsqueeze(1)) | itself
+    field = scores.unsqueeze(1).masked_fill(~competes, -torch.inf).logsumexp(dim=-1)
+    return torch.where(is_ranked, field - scores, 0.0).sum(dim=-1)
+
+
+def sequence_logps(
+    logps: Tensor,  # (B, T)
+    is_response: Tensor,  # (B, T) bool
+    average: bool = False,
+) -> Tensor:  # (B,)
+    """Log-probability of each whole answer, or its mean per token; 0 for an empty answer."""
+    sums = torch.where(is_response, logps, 0.0).sum(dim=-1)
+    return sums / is_response.sum(dim=-1).clamp(min=1) if average else sums
+
+
+def implicit_rewards(
+    policy: Tensor,  # (B,) log-probabilities of whole answers
+    ref: Tensor,  # (B,)
+    beta: float,
+) -> Tensor:  # (B,)
+    """β(log π − log π_ref): the reward, up to a constant of the prompt, that π is optimal for.
+
+    Source: Rafailov et al. 2023 (arXiv:2305.18290), eq. 5.
+    """
+    return beta * (policy - ref)
+
+
+def dpo_loss(
+    policy_chosen: Tensor,  # (B,) log-probabilities of whole answers, with gradient
+    policy_rejected: Tensor,  # (B,), with gradient
+    ref_chosen: Tensor,  # (B,)
+    ref_rejected: Tensor,  # (B,)
+    beta: float,
+    kind: DPOKind,
+    label_smoothing: float = 0.0,
+) -> Tensor:  # (B,)
+    """The loss of a pair where the policy is its own reward model: `implicit_rewards`.
+
+    With Δ = log π/π_ref of the chosen answer less that of the rejected one:
+
+    sigmoid: −(1 − ε)·log σ(βΔ) − ε·log σ(−βΔ), with ε the share of labels taken to be wrong
+    (conservative DPO; of the three only this one has it)
+    ipo:     (Δ − 1/(2β))², which pulls Δ to a finite value; made for means per token
+    hinge:   max(0, 1 − βΔ), which leaves clear pairs alone
+
+    Source: Rafailov et al. 2023 (arXiv:2305.18290), eq. 7, ε: Mitchell 2023,
+    ericmitchell.ai/cdpo.pdf; Azar et al. 2023 (arXiv:2310.12036), eq. 17; Liu et al. 2023, RSO
+    (arXiv:2309.06657), eq. 10.
+    """
+    delta = (policy_chosen - ref_chosen) - (policy_rejected - ref_rejected)
+    match kind:
+        case "sigmoid":
+            right, wrong = logsigmoid(beta * delta), logsigmoid(-beta * delta)
+            return -(1.0 - label_smoothing) * right - label_smoothing * wrong
+        case "ipo":
+            return (delta - 1.0 / (2.0 * beta)).square()
+        case "hinge":
+            return (1.0 - beta * delta).relu()
+        case _:
+            assert_never(kind)
+
+
+def kto_reference_point(
+    policy_mismatched: Tensor,  # (B,) log-probabilities of answers after prompts of other answers
+    ref_mismatched: Tensor,  # (B,)
+) -> Tensor:  # scalar, no gradient
+    """KTO's z = max(0, mean(log π − log π_ref)), of prompts with answers that are not theirs.
+
+    The paper's cheap stand-in for KL(π ‖ π_ref), which would need answers of the policy itself.
+
+    Source: Ethayarajh et al. 2024 (arXiv:2402.01306), section 4.1; TRL `KTOTrainer`.
+    """
+    return (policy_mismatched - ref_mismatched).mean().clamp(min=0.0).detach()
+
+
+def kto_loss(
+    policy: Tensor,  # (B,) log-probabilities of whole answers, with gradient
+    ref: Tensor,  # (B,)
+    kl: Tensor,  # scalar ≥ 0 from `kto_reference_point`, no gradient goes into it
+    is_desirable: Tensor,  # (B,) bool
+    beta: float,
+    desirable_weight: float,
+    undesirable_weight: float,
+) -> Tensor:  # (B,)
+    """λ_D(1 − σ(β(r − z))) for a good answer, λ_U(1 − σ(β(z − r))) for a bad one.
+
+    With r = log π − log π_ref and z the distance that the policy has moved on the whole: gains
+    and losses are felt against it, and both saturate. λ_D·n_D ≈ λ_U·n_U balances the classes.
+
+    Source: Ethayarajh et al. 2024 (arXiv:2402.01306), eq. 8.
+    """
+    gain = beta * (policy - ref - kl.detach())
+    good = desirable_weight * (-gain).sigmoid()
+    bad = undesirable_weight * gain.sigmoid()
+    return torch.where(is_desirable, good, bad)

@@ -1,0 +1,39 @@
+"""Best of n: draw n answers and keep the one with the highest score."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+
+def best_of_n_kl(n: int) -> float:
+    """KL(best of n ‖ policy) is at most log n − (n − 1)/n nats.
+
+    It is exactly this where no two answers have the same score, and less where scores tie or a
+    few answers are likely.
+
+    Source: Stiennon et al. 2020 (arXiv:2009.01325), appendix G.3; that it is a bound: Beirami et
+    al. 2024 (arXiv:2401.01879), theorem 1.
+    """
+    return math.log(n) - (n - 1) / n
+
+
+def expected_best_of_n(
+    scores: Tensor,  # (..., N), of the answers from the worst to the best
+    n: int,
+) -> Tensor:  # (...)
+    """E[score of the best of n ≤ N], without bias: Σ_i C(i−1, n−1)/C(N, n)·s_i, i = 1 … N.
+
+    That is the mean over all choices of n out of N answers. Sorted by one score and given in
+    another (sorted by the reward model, given as the annotator's), it is what best of n would
+    earn there.
+
+    Source: Nakano et al. 2021, WebGPT (arXiv:2112.09332), appendix I.
+    """
+    n_scores = scores.shape[-1]
+    if not 1 <= n <= n_scores:
+        raise ValueError(f"the best of {n} cannot be told from {n_scores} scores")
+    n_choices = math.comb(n_scores, n)
+    weights = [math.comb(i, n - 1) / n_choices for i in range(n_scores)]
+    return (scores * scores.new_tensor(weights)).sum(dim=-1)
