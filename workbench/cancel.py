@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from workbench.errors import Cancelled
 
@@ -13,6 +15,9 @@ class CancelToken:
     A cancel asks the action to stop now and throw away the unfinished step.
     A stop asks it to end at the next step boundary and save.
     A pause holds it at the next step boundary until it is resumed.
+
+    Attributes:
+        while_paused: What is open during a pause, such as a model that leaves the card meanwhile.
     """
 
     def __init__(self) -> None:
@@ -20,6 +25,7 @@ class CancelToken:
         self._stop = threading.Event()
         self._running = threading.Event()
         self._running.set()
+        self.while_paused: Callable[[], AbstractContextManager[object]] = nullcontext
 
     def cancel(self) -> None:
         """Ask for the quickest possible end."""
@@ -67,4 +73,6 @@ class CancelToken:
 
     def wait_while_paused(self) -> None:
         """Block until resumed, stopped or cancelled."""
-        self._running.wait()
+        if self.is_paused:
+            with self.while_paused():
+                self._running.wait()

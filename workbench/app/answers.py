@@ -48,7 +48,7 @@ def generate(
         ws: The experiment.
         settings: How answers are drawn.
         prompt_ids: Which prompts; None takes all of the training split.
-        adapter_run: A PPO run whose policy answers instead of the base.
+        adapter_run: A policy run whose policy answers instead of the base.
 
     Raises:
         UserError: No model is chosen, or there are no prompts.

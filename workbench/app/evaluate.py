@@ -67,7 +67,7 @@ def compare(
 
     Args:
         ws: The experiment.
-        run_id: The PPO run.
+        run_id: The policy run.
         settings: Number of prompts and answers, sampling, seed.
         annotator: The simulated annotator that judges as well; None for the reward model only.
 
@@ -84,10 +84,12 @@ def compare(
             "There are no held-out prompts to compare on.",
             "Put some prompts into the held-out split on the Prompts page.",
         )
-    scorer = reward_source(ws, int(str(policy.inputs["reward_run"])))
+    trained_with = policy.inputs.get("reward_run")
+    scorer = reward_source(ws, None if trained_with is None else int(str(trained_with)))
     reward_folder = ws.artifact_folder(scorer.id, "reward_model")
     eval_run = ws.new_run(
         "evaluation",
+        None,
         {
             **settings.model_dump(),
             "annotator": annotator.model_dump() if annotator is not None else None,
@@ -146,7 +148,7 @@ def result(ws: Workspace, eval_run_id: int) -> Comparison:
 
 
 def evaluations(ws: Workspace, run_id: int | None = None) -> list[Run]:
-    """Evaluations that finished, the newest first; of one PPO run or of all."""
+    """Evaluations that finished, the newest first; of one policy run or of all."""
     found = [
         run
         for run in ws.experiment.runs.list("evaluation")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,14 +32,22 @@ _TOKENIZER_FILES = (
 )
 
 
+_COUNTED = {
+    "prompt_ids": "prompts",
+    "n_pairs": "pairs",
+    "n_feedback": "answers called good or bad",
+    "n_answers": "answers",
+}
+
+
 def export_adapter(
     ws: Workspace, run_id: int, folder: Path | None = None, is_merged: bool = False
 ) -> Job:
-    """Write a PPO run's policy so that other programs load it.
+    """Write a run's policy so that other programs load it.
 
     Args:
         ws: The experiment.
-        run_id: The PPO run.
+        run_id: The policy run.
         folder: A new folder; None puts it into the experiment's exports.
         is_merged: Write base and adapter as one model instead of an adapter that names its base.
 
@@ -103,10 +112,7 @@ def _relative(path: Path, root: Path) -> str:
 def _card(ws: Workspace, run: Run, info: ModelInfo, is_merged: bool) -> str:
     """README with lineage: base, run, reward model, labels and their annotators."""
     base = info.hub_id or info.name
-    reward = ws.run(int(str(run.inputs["reward_run"])))
-    annotators = reward.inputs.get("annotators")
-    who = ", ".join(map(str, annotators)) if isinstance(annotators, list) else "unknown"
-    head = [f"base_model: {base}", "tags:", "- rlhf", "- ppo", "- lora"]
+    head = [f"base_model: {base}", "tags:", "- rlhf", f"- {run.algorithm}", "- lora"]
     if not is_merged:
         head.insert(1, "library_name: peft")
     if info.licence:
@@ -125,10 +131,7 @@ def _card(ws: Workspace, run: Run, info: ModelInfo, is_merged: bool) -> str:
             "## Where it comes from",
             "",
             f"- Base model: {base} (digest `{info.digest[:16]}`, {info.licence or 'no licence'})",
-            f"- {run.name}: {run.status}, {len(_prompt_ids(run))} prompts",
-            f"- {reward.name}: {reward.inputs.get('n_pairs')} pairs, "
-            f"held-out accuracy {_share(reward.results.get('reward/heldout_accuracy'))}",
-            f"- Labels: judged by {who}, digest `{str(reward.inputs.get('labels_digest'))[:16]}`",
+            *_lineage(ws, run),
             "",
             "## Settings",
             "",
@@ -153,9 +156,27 @@ def _how_to_load(base: str, is_merged: bool) -> str:
     )
 
 
-def _prompt_ids(run: Run) -> list[object]:
-    ids = run.inputs.get("prompt_ids")
-    return ids if isinstance(ids, list) else []
+def _lineage(ws: Workspace, run: Run) -> Iterator[str]:
+    """What a run was made from, line by line."""
+    inputs, counts = run.inputs, []
+    for name, words in _COUNTED.items():
+        value = inputs.get(name)
+        n = len(value) if isinstance(value, list) else value
+        if n:
+            counts.append(f"{n} {words}")
+    yield f"- {run.name}: {run.status}, {', '.join(counts)}"
+    if (start := inputs.get("start_run")) is not None:
+        yield from _lineage(ws, ws.run(int(str(start))))
+    labelled = run
+    if (scorer := inputs.get("reward_run")) is not None:
+        labelled = ws.run(int(str(scorer)))
+        accuracy = _share(labelled.results.get("reward/heldout_accuracy"))
+        n_pairs = labelled.inputs.get("n_pairs")
+        yield f"- {labelled.name}: {n_pairs} pairs, held-out accuracy {accuracy}"
+    annotators = labelled.inputs.get("annotators")
+    if isinstance(annotators, list):
+        who, digest = ", ".join(map(str, annotators)), str(labelled.inputs.get("labels_digest"))
+        yield f"- Labels: judged by {who}, digest `{digest[:16]}`"
 
 
 def _share(value: object) -> str:

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 
+from workbench.app.runs import submit
+from workbench.app.training_data import collect, too_few, usable_pairs
 from workbench.app.workspace import MIN_PAIRS, Workspace
-from workbench.cancel import CancelToken
+from workbench.config.algorithms import REWARD
 from workbench.config.reward_model import RewardModelSettings
 from workbench.data.records import Preference, Run
-from workbench.errors import UserError
-from workbench.events import Event, Warned
 from workbench.jobs.runner import Job
 
 _ONE_SIDED = 0.95
 _FEW = 50
-
-
-def usable_pairs(ws: Workspace) -> tuple[list[Preference], int]:
-    """The pairs that say something, and how many were left out because both answers are alike."""
-    preferences = ws.experiment.judgements.preferences()
-    differing = [p for p in preferences if p.chosen.strip() != p.rejected.strip()]
-    return differing, len(preferences) - len(differing)
 
 
 def check_pairs(ws: Workspace) -> list[str]:
@@ -30,7 +21,7 @@ def check_pairs(ws: Workspace) -> list[str]:
     pairs, n_identical = usable_pairs(ws)
     sentences = []
     if len(pairs) < MIN_PAIRS:
-        sentences.append(_too_few(len(pairs)).message)
+        sentences.append(too_few(len(pairs)).message)
     elif len(pairs) < _FEW:
         sentences.append(
             f"There are only {len(pairs)} pairs. About 150 give a reward model that can be trusted."
@@ -52,59 +43,18 @@ def train_reward(ws: Workspace, settings: RewardModelSettings) -> Job:
     """
     ws.check_writable()
     info = ws.model_info()
-    pairs, n_identical = usable_pairs(ws)
-    if len(pairs) < MIN_PAIRS:
-        raise _too_few(len(pairs))
+    data, facts = collect(ws, REWARD, settings)
     doubts = check_pairs(ws)
-    run_id = ws.new_run(
-        "reward",
-        settings,
-        {
-            "model": info.name,
-            "model_digest": info.digest,
-            "n_pairs": len(pairs),
-            "n_identical": n_identical,
-            "labels_digest": labels_digest(pairs),
-            "annotators": sorted({f"{p.annotator} ({p.annotator_kind})" for p in pairs}),
-        },
-    )
-
-    def work(cancel: CancelToken) -> Iterator[Event]:
-        for sentence in doubts:
-            yield Warned(sentence)
-        model = yield from ws.model(cancel)
-        if not model.info.has_chat_template:
-            yield Warned(
-                f"{model.info.name} has no chat template; a plain one is used for the pairs."
-            )
-        from workbench.models import adapters
-        from workbench.rewards.neural import ADAPTER
-        from workbench.training import reward_model
-
-        try:
-            yield from reward_model.train(model, pairs, settings, cancel, ws.run_folder(run_id))
-        finally:
-            adapters.remove(model, ADAPTER)
-
-    return ws.submit(ws.run(run_id).name, "reward", work, run_id=run_id)
+    if not info.has_chat_template:
+        doubts.append(f"{info.name} has no chat template; a plain one is used for the pairs.")
+    inputs = {"model": info.name, "model_digest": info.digest, **facts}
+    run_id = ws.new_run("reward", REWARD, settings, inputs)
+    return submit(ws, run_id, REWARD, settings, data, doubts=doubts)
 
 
 def reward_runs(ws: Workspace) -> list[Run]:
     """All reward-model runs, the newest first."""
     return sorted(ws.experiment.runs.list("reward"), key=lambda run: -run.id)
-
-
-def labels_digest(pairs: Sequence[Preference]) -> str:
-    """SHA-256 of what was preferred to what: equal labels, equal digest."""
-    rows = sorted((p.comparison_id, p.chosen, p.rejected, p.annotator) for p in pairs)
-    return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
-
-
-def _too_few(n: int) -> UserError:
-    return UserError(
-        f"There are {n} ranked pairs that differ; a reward model needs at least {MIN_PAIRS}.",
-        "Rank more pairs first. About 150 give a reward model that can be trusted.",
-    )
 
 
 def _identical(n: int) -> str:

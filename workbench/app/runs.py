@@ -1,4 +1,4 @@
-"""PPO runs: starting, resuming, changing while they go on, reading."""
+"""Runs that train: starting, resuming, changing while they go on, reading."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from workbench.app.answers import all_prompts, usable_prompts
+from workbench.app.answers import usable_prompts
 from workbench.app.exports import export_adapter
+from workbench.app.training_data import collect
 from workbench.app.workspace import Workspace, require_model, require_whole
 from workbench.cancel import CancelToken
-from workbench.config import toml
-from workbench.config.ppo import PPOSettings
+from workbench.config import algorithms, toml
+from workbench.config.algorithms import Algorithm
+from workbench.config.training import OnPolicySettings, TrainingSettings
 from workbench.data.folders import verify
-from workbench.data.records import Prompt, Run, RunKind
+from workbench.data.records import Run, RunKind
+from workbench.data.training_data import TrainingData
 from workbench.errors import UserError
 from workbench.events import Event, Sample, Warned
 from workbench.jobs.runner import Job
@@ -27,43 +30,50 @@ __all__ = [
     "runs",
     "samples",
     "set_live",
-    "train_ppo",
+    "submit",
+    "train",
 ]
 
 _RESUMABLE = ("interrupted", "stopped", "failed")
+_DATA = "data.json"
 
 
-def train_ppo(ws: Workspace, settings: PPOSettings, reward_run: int | None = None) -> Job:
-    """Train a policy adapter on the prompts of the training split.
+def train(
+    ws: Workspace,
+    algorithm: str,
+    settings: TrainingSettings,
+    *,
+    reward_run: int | None = None,
+    start_run: int | None = None,
+) -> Job:
+    """Train a policy adapter.
 
     Args:
         ws: The experiment.
-        settings: The hyperparameters.
-        reward_run: Whose reward model scores; None takes the newest.
+        algorithm: One of `config.algorithms`.
+        settings: Its hyperparameters.
+        reward_run: Whose reward model scores; None takes the newest, when one is needed.
+        start_run: A policy run that training starts from and is held near to, such as
+            supervised fine-tuning; None starts on the base.
 
     Raises:
-        UserError: No model, no prompts, or no reward model of this model.
+        UserError: No model, or something that the algorithm needs is not there.
     """
+    how = algorithms.find(algorithm)
     info = ws.model_info()
-    prompts = all_prompts(ws, "train")
-    if not prompts:
-        raise UserError(
-            "There are no prompts to train on.", "Add or import some on the Prompts page."
-        )
-    scorer = reward_source(ws, reward_run)
-    require_model(scorer, info)
-    run_id = ws.new_run(
-        "ppo",
-        settings,
-        {
-            "model": info.name,
-            "model_digest": info.digest,
-            "reward_run": scorer.id,
-            "labels_digest": scorer.inputs.get("labels_digest", ""),
-            "prompt_ids": [p.id for p in prompts],
-        },
-    )
-    return _submit(ws, run_id, settings, prompts, scorer, resume_from=None)
+    inputs: dict[str, object] = {"model": info.name, "model_digest": info.digest}
+    if start_run is not None:
+        require_model(ws.run(start_run), info)
+        ws.artifact_folder(start_run, "adapter")
+        inputs["start_run"] = start_run
+    if "reward" in how.needs:
+        scorer = reward_source(ws, reward_run)
+        require_model(scorer, info)
+        inputs["reward_run"] = scorer.id
+        inputs["labels_digest"] = scorer.inputs.get("labels_digest", "")
+    data, facts = collect(ws, how, settings)
+    run_id = ws.new_run("policy", how, settings, {**inputs, **facts})
+    return submit(ws, run_id, how, settings, data)
 
 
 def resume(ws: Workspace, run_id: int) -> Job:
@@ -73,22 +83,85 @@ def resume(ws: Workspace, run_id: int) -> Job:
         UserError: The run is no such run, or what it needs is gone.
     """
     run = ws.run(run_id)
-    if run.kind != "ppo" or run.status not in _RESUMABLE:
+    if run.kind == "evaluation" or run.status not in _RESUMABLE:
         raise UserError(
             f"{run.name} cannot be resumed: it is {run.status}.",
-            "Only PPO runs that were stopped, interrupted or failed can go on.",
+            "Only training runs that were stopped, interrupted or failed can go on.",
         )
     ws.check_writable()
     require_model(run, ws.model_info())
-    settings = toml.validate(PPOSettings, run.settings)
-    ids = run.inputs["prompt_ids"]
-    assert isinstance(ids, list)
-    prompts = ws.experiment.prompts.get_many(ids)
-    scorer = reward_source(ws, int(str(run.inputs["reward_run"])))
+    how = algorithms.find(run.algorithm)
+    settings = toml.validate(how.settings, run.settings)
     checkpoint = newest_checkpoint(ws, run_id)
     ws.experiment.runs.rewind(run_id, 0 if checkpoint is None else _update_of(checkpoint))
-    n_gone = len(ids) - len(prompts)
-    return _submit(ws, run_id, settings, prompts, scorer, resume_from=checkpoint, n_gone=n_gone)
+    return submit(ws, run_id, how, settings, None, resume_from=checkpoint)
+
+
+def submit(
+    ws: Workspace,
+    run_id: int,
+    how: Algorithm,
+    settings: TrainingSettings,
+    data: TrainingData | None,
+    *,
+    resume_from: Path | None = None,
+    doubts: Sequence[str] = (),
+) -> Job:
+    """Queue the training of a run that is recorded already.
+
+    Args:
+        ws: The experiment.
+        run_id: The run.
+        how: Its algorithm.
+        settings: Its hyperparameters.
+        data: What it works on; None reads what the run was started with.
+        resume_from: A checkpoint to go on from.
+        doubts: Sentences that the run warns of at its start.
+    """
+    run = ws.run(run_id)
+    reward_folder = _input_folder(ws, run, "reward_run", "reward_model")
+    start_folder = _input_folder(ws, run, "start_run", "adapter")
+
+    def work(cancel: CancelToken) -> Iterator[Event]:
+        folder = ws.run_folder(run_id)
+        for needed in filter(None, (reward_folder, start_folder)):
+            require_whole(needed)
+        _clear_after(folder, resume_from)
+        if data is not None:
+            data.write(folder / _DATA)
+        items = TrainingData.read(folder / _DATA)
+        for sentence in doubts:
+            yield Warned(sentence)
+        model = yield from ws.model(cancel)
+        cancel.while_paused = model.parked
+        from workbench.models import adapters
+        from workbench.rewards.neural import RewardModel
+        from workbench.training.inputs import Inputs
+        from workbench.training.registry import trainer
+
+        prompts = items.prompts
+        if isinstance(settings, OnPolicySettings):
+            prompts = tuple((yield from usable_prompts(model, prompts, settings.max_new_tokens)))
+        try:
+            inputs = Inputs(
+                model=model,
+                run_dir=folder,
+                prompts=prompts,
+                reward=None if reward_folder is None else RewardModel.load(model, reward_folder),
+                preferences=items.preferences,
+                feedback=items.feedback,
+                answers=items.answers,
+                start=start_folder,
+                resume_from=resume_from,
+            )
+            ws.live[run_id] = inputs.live
+            yield from trainer(how.name)(settings, inputs, cancel)
+        finally:
+            ws.live.pop(run_id, None)
+            adapters.remove_all(model)
+
+    total = settings.updates if isinstance(settings, OnPolicySettings) else 0
+    return ws.submit(run.name, run.kind, work, run_id=run_id, total=total, unit="updates")
 
 
 def newest_checkpoint(ws: Workspace, run_id: int) -> Path | None:
@@ -96,13 +169,6 @@ def newest_checkpoint(ws: Workspace, run_id: int) -> Path | None:
     told = [a for a in ws.experiment.artifacts.for_run(run_id) if a.kind == "checkpoint"]
     folders = sorted((ws.path / a.path for a in told), reverse=True)
     return next((f for f in folders if f.is_dir() and not verify(f)), None)
-
-
-def _clear_after(run_folder: Path, checkpoint: Path | None) -> None:
-    """Remove later checkpoints, damaged or never told, which the resumed run writes again."""
-    for folder in (run_folder / "checkpoints").glob("step-*"):
-        if checkpoint is None or folder.name > checkpoint.name:
-            shutil.rmtree(folder)
 
 
 def reward_source(ws: Workspace, reward_run: int | None) -> Run:
@@ -130,13 +196,14 @@ def set_live(ws: Workspace, run_id: int, name: str, value: float) -> None:
     Raises:
         UserError: The run is not running, or the setting cannot be changed like this.
     """
-    info = dict(toml.fields(PPOSettings)).get(name)
+    run = ws.run(run_id)
+    how = algorithms.find(run.algorithm)
+    info = dict(toml.fields(how.settings)).get(name)
     extra = info.json_schema_extra if info is not None else None
     ui = extra.get("ui") if isinstance(extra, dict) else None
     if not (isinstance(ui, dict) and ui.get("is_live")):
         raise UserError(f"{name} cannot be changed while a run goes on.")
-    run = ws.run(run_id)
-    toml.validate(PPOSettings, {**run.settings, name: value})
+    toml.validate(how.settings, {**run.settings, name: value})
     if run_id not in ws.live:
         raise UserError(f"{run.name} is not running.", "Change the settings of the next run.")
     ws.live[run_id].set(name, value)
@@ -161,51 +228,16 @@ def samples(ws: Workspace, run_id: int, step: int | None = None) -> list[Sample]
     return ws.experiment.runs.samples(run_id, step)
 
 
-def _submit(
-    ws: Workspace,
-    run_id: int,
-    settings: PPOSettings,
-    prompts: Sequence[Prompt],
-    scorer: Run,
-    *,
-    resume_from: Path | None,
-    n_gone: int = 0,
-) -> Job:
-    reward_folder = ws.artifact_folder(scorer.id, "reward_model")
+def _input_folder(ws: Workspace, run: Run, name: str, kind: str) -> Path | None:
+    source = run.inputs.get(name)
+    return None if source is None else ws.artifact_folder(int(str(source)), kind)
 
-    def work(cancel: CancelToken) -> Iterator[Event]:
-        require_whole(reward_folder)
-        _clear_after(ws.run_folder(run_id), resume_from)
-        model = yield from ws.model(cancel)
-        from workbench.models import adapters
-        from workbench.rewards.neural import RewardModel
-        from workbench.training import learner, loop, ppo
 
-        if n_gone:
-            yield Warned(
-                f"{n_gone} prompts of this run were deleted since; it goes on without them.",
-                "Undo the deletion to go on exactly as before.",
-            )
-        fitting = yield from usable_prompts(model, prompts, settings.max_new_tokens)
-        ws.live[run_id] = live = loop.LiveSettings()
-        try:
-            reward = RewardModel.load(model, reward_folder)
-            yield from ppo.train(
-                model,
-                fitting,
-                reward,
-                settings,
-                cancel,
-                ws.run_folder(run_id),
-                resume_from=resume_from,
-                live=live,
-            )
-        finally:
-            del ws.live[run_id]
-            adapters.remove(model, learner.ADAPTER)
-
-    name = ws.run(run_id).name
-    return ws.submit(name, "ppo", work, run_id=run_id, total=settings.updates, unit="updates")
+def _clear_after(run_folder: Path, checkpoint: Path | None) -> None:
+    """Remove later checkpoints, damaged or never told, which the resumed run writes again."""
+    for folder in (run_folder / "checkpoints").glob("step-*"):
+        if checkpoint is None or folder.name > checkpoint.name:
+            shutil.rmtree(folder)
 
 
 def _update_of(checkpoint: Path) -> int:

@@ -43,9 +43,8 @@ def steps(ws: Workspace, settings: TourSettings) -> Jobs:
     if _has_pairs_to_judge(ws):
         yield from _phase("judge", labelling.simulate(ws, settings.annotator), seconds)
     trained_reward = yield from _phase("reward", reward.train_reward(ws, settings.reward), seconds)
-    policy = yield from _phase(
-        "ppo", runs.train_ppo(ws, settings.ppo, trained_reward.run_id), seconds
-    )
+    training = runs.train(ws, "ppo", settings.ppo, reward_run=trained_reward.run_id)
+    policy = yield from _phase("policy", training, seconds)
     assert policy.run_id is not None
     assert trained_reward.run_id is not None
     comparing = evaluate.compare(ws, policy.run_id, settings.evaluation, settings.annotator)

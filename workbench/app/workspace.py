@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from workbench import __version__
 from workbench.app.logs import start_log
 from workbench.cancel import CancelToken
+from workbench.config.algorithms import Algorithm
 from workbench.config.spec import Settings
 from workbench.data.folders import verify
 from workbench.data.records import Run, RunKind
@@ -32,15 +33,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Stage = Literal[
-    "model", "prompts", "answers", "rank", "reward", "ppo", "evaluate", "export", "done"
+    "model", "prompts", "answers", "rank", "reward", "policy", "evaluate", "export", "done"
 ]
 MIN_PAIRS = 8
 _MODEL = "model"
-_KIND_NAMES: Mapping[RunKind, str] = {
-    "reward": "Reward model",
-    "ppo": "PPO",
-    "evaluation": "Evaluation",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +48,7 @@ class Overview:
     n_comparisons: int
     n_judged: int
     reward_runs: int
-    ppo_runs: int
+    policy_runs: int
     evaluations: int
     next_step: Stage
 
@@ -210,7 +206,7 @@ class Workspace:
         n_judged = min(n_judged, n_comparisons)  # two people may have judged one pair
         finished = [r for r in experiment.runs.list() if r.status in ("done", "stopped")]
         n = {
-            kind: sum(r.kind == kind for r in finished) for kind in ("reward", "ppo", "evaluation")
+            kind: sum(r.kind == kind for r in finished) for kind in ("reward", "policy", "evaluation")
         }
         n_prompts = experiment.prompts.count()
         n_completions = experiment.completions.count()
@@ -220,7 +216,7 @@ class Workspace:
             "answers": n_comparisons > 0,
             "rank": n_judged >= MIN_PAIRS,
             "reward": n["reward"] > 0,
-            "ppo": n["ppo"] > 0,
+            "policy": n["policy"] > 0,
             "evaluate": n["evaluation"] > 0,
             "export": experiment.artifacts.latest("export") is not None,
         }
@@ -230,7 +226,7 @@ class Workspace:
             n_comparisons=n_comparisons,
             n_judged=n_judged,
             reward_runs=n["reward"],
-            ppo_runs=n["ppo"],
+            policy_runs=n["policy"],
             evaluations=n["evaluation"],
             next_step=next((stage for stage, is_done in done.items() if not is_done), "done"),
         )
@@ -244,14 +240,28 @@ class Workspace:
         return self.experiment.runs.get(run_id)
 
     def new_run(
-        self, kind: RunKind, settings: Settings | Mapping[str, object], inputs: Mapping[str, object]
+        self,
+        kind: RunKind,
+        how: Algorithm | None,
+        settings: Settings | Mapping[str, object],
+        inputs: Mapping[str, object],
     ) -> int:
-        """A new run with the next free name of its kind; its number."""
+        """A new run with the next free name of its algorithm; its number.
+
+        Args:
+            kind: What it makes.
+            how: Its algorithm; None for an evaluation.
+            settings: All hyperparameters.
+            inputs: What it is made from.
+        """
         self.check_writable()
         values = settings.model_dump() if isinstance(settings, Settings) else settings
-        name = f"{_KIND_NAMES[kind]} {len(self.experiment.runs.list(kind)) + 1}"
+        algorithm, title = (how.name, how.title) if how else (kind, kind.capitalize())
+        n = sum(run.algorithm == algorithm for run in self.experiment.runs.list(kind))
         made_with = {"version": __version__, "platform": platform.platform()}
-        return self.experiment.runs.create(kind, name, values, {**inputs, **made_with})
+        return self.experiment.runs.create(
+            kind, algorithm, f"{title} {n + 1}", values, {**inputs, **made_with}
+        )
 
     def run_folder(self, run_id: int) -> Path:
         """Where a run writes: its adapter and its checkpoints, or its reward model."""

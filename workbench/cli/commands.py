@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from workbench.cli import parser
 from workbench.cli.show import Show
+from workbench.config.reward_model import RewardModelSettings
 from workbench.config.tour import TourSettings, defaults_for
 from workbench.errors import Cancelled, EnvironmentProblem, UserError
 from workbench.events import Finished
@@ -234,19 +235,23 @@ def _judge(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
     return _follow(labelling.simulate(ws, parser.ANNOTATOR.read(options)), show)
 
 
-def _train_reward(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
-    from workbench.app import reward
+def _train(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
+    from workbench.app import reward, runs
 
-    return _follow(reward.train_reward(ws, parser.REWARD.read(options)), show)
-
-
-def _train_ppo(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
-    from workbench.app import runs
-
+    name = options.command.removeprefix("train ")
     if options.resume is not None:
         return _follow(runs.resume(ws, options.resume), show)
-    settings = parser.PPO.read(options)
-    return _follow(runs.train_ppo(ws, settings, options.reward_run), show)
+    settings = parser.TRAINING[name].read(options)
+    if isinstance(settings, RewardModelSettings):
+        return _follow(reward.train_reward(ws, settings), show)
+    job = runs.train(
+        ws,
+        name,
+        settings,
+        reward_run=getattr(options, "reward_run", None),
+        start_run=options.start_run,
+    )
+    return _follow(job, show)
 
 
 def _evaluate(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
@@ -350,8 +355,7 @@ _COMMANDS: dict[str, Callable[[Workspace, argparse.Namespace, Show], Outcome]] =
     "preferences import": _preferences_import,
     "generate": _generate,
     "judge": _judge,
-    "train reward": _train_reward,
-    "train ppo": _train_ppo,
+    **{f"train {name}": _train for name in parser.TRAINING},
     "evaluate": _evaluate,
     "export preferences": _export_preferences,
     "export adapter": _export_adapter,

@@ -42,10 +42,13 @@ class SettingsFlags(Generic[S]):
         if self.presets:
             parser.add_argument("--preset", choices=list(self.presets), help="named settings")
         groups: dict[str, argparse._ArgumentGroup] = {}
-        for name, info in toml.fields(self.model):
-            title = f"{self.prefix}{_group(name, info)}"
-            group = groups.get(title) or groups.setdefault(title, parser.add_argument_group(title))
-            _add_flag(group, f"{self.prefix}{name}", info)
+        for inner in toml.grouped(self.model).values():
+            for name, info in inner:
+                title = f"{self.prefix}{_group(name, info)}"
+                group = groups.get(title)
+                if group is None:
+                    group = groups[title] = parser.add_argument_group(title)
+                _add_flag(group, f"{self.prefix}{name}", info)
 
     def read(self, options: argparse.Namespace, defaults: S | None = None) -> S:
         """The settings: defaults, then the preset, then the TOML file, then the flags.
@@ -99,9 +102,7 @@ def _metavar(info: FieldInfo) -> str:
 
 def _group(name: str, info: FieldInfo) -> str:
     phase = name.rpartition(".")[0]
-    extra = info.json_schema_extra
-    ui = extra.get("ui") if isinstance(extra, dict) else None
-    title = str(ui.get("group", "General")) if isinstance(ui, dict) else "General"
+    title = toml.group_of(info)
     return title if not phase or phase == "lora" else f"{phase}: {title}"
 
 

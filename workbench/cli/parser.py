@@ -10,20 +10,17 @@ from typing import NoReturn
 
 from workbench import __version__
 from workbench.cli.options import SettingsFlags
-from workbench.config import ppo, reward_model
+from workbench.config.algorithms import ALGORITHMS, REWARD
 from workbench.config.annotator import AnnotatorSettings
 from workbench.config.evaluation import EvaluationSettings
 from workbench.config.generation import SamplingSettings
-from workbench.config.ppo import PPOSettings
-from workbench.config.reward_model import RewardModelSettings
 from workbench.config.tour import TourSettings
 from workbench.errors import UserError
 
 ENVIRONMENT = "RLHF_WORKBENCH_EXPERIMENT"
 SAMPLING = SettingsFlags(SamplingSettings)
 ANNOTATOR = SettingsFlags(AnnotatorSettings)
-REWARD = SettingsFlags(RewardModelSettings, reward_model.PRESETS)
-PPO = SettingsFlags(PPOSettings, ppo.PRESETS)
+TRAINING = {how.name: SettingsFlags(how.settings, how.presets) for how in (REWARD, *ALGORITHMS.values())}
 EVALUATION = SettingsFlags(EvaluationSettings)
 EVALUATION_ANNOTATOR = SettingsFlags(AnnotatorSettings, prefix="annotator.")
 TOUR = SettingsFlags(TourSettings)
@@ -132,7 +129,7 @@ def _add_training(commands: argparse._SubParsersAction[_Parser]) -> None:
     generate.add_argument(
         "--prompts", choices=["train", "heldout", "all"], default="train", help="which prompts"
     )
-    generate.add_argument("--run", type=int, help="answer with this PPO run's policy")
+    generate.add_argument("--run", type=int, help="answer with this policy run's adapter")
     SAMPLING.add_to(generate)
 
     judge = _command(commands, "judge", "judge the pairs by a stated rule")
@@ -140,14 +137,21 @@ def _add_training(commands: argparse._SubParsersAction[_Parser]) -> None:
     ANNOTATOR.add_to(judge)
 
     train = _family(commands, "train", "train a reward model or a policy")
-    REWARD.add_to(_command(train, "reward", "train a reward model", key="train reward"))
-    policy = _command(train, "ppo", "train a policy with LoRA PPO", key="train ppo")
-    policy.add_argument("--reward-run", type=int, help="reward model to use (default: the newest)")
-    policy.add_argument("--resume", type=int, metavar="RUN", help="go on with a run")
-    PPO.add_to(policy)
+    for how in (REWARD, *ALGORITHMS.values()):
+        training = _command(train, how.name, how.when, key=f"train {how.name}")
+        training.add_argument("--resume", type=int, metavar="RUN", help="go on with a run")
+        if "reward" in how.needs:
+            training.add_argument(
+                "--reward-run", type=int, help="reward model to use (default: the newest)"
+            )
+        if how is not REWARD:
+            training.add_argument(
+                "--start-run", type=int, help="policy run to start from (default: the base)"
+            )
+        TRAINING[how.name].add_to(training)
 
     evaluate = _command(commands, "evaluate", "compare base and trained policy")
-    evaluate.add_argument("--run", type=int, help="PPO run (default: the newest)")
+    evaluate.add_argument("--run", type=int, help="policy run (default: the newest)")
     EVALUATION.add_to(evaluate)
     EVALUATION_ANNOTATOR.add_to(evaluate)
 
@@ -162,7 +166,7 @@ def _add_outward(commands: argparse._SubParsersAction[_Parser]) -> None:
     adapter = _command(export, "adapter", "PEFT folder with a card", key="export adapter")
     for parser in (pairs, adapter):
         parser.add_argument("folder", metavar="FOLDER", nargs="?", help="new folder")
-    adapter.add_argument("--run", type=int, help="PPO run (default: the newest)")
+    adapter.add_argument("--run", type=int, help="policy run (default: the newest)")
     adapter.add_argument("--merged", action="store_true", help="base and adapter as one model")
     _command(commands, "check", "whether the experiment folder is whole")
 

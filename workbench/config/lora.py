@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from workbench.config.spec import Settings, hyper
+from workbench.config.spec import LORA, Settings, hyper
 
-_GROUP = "LoRA"
+_GROUP = LORA
 
 
 class LoraSettings(Settings):

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+RUN, OPTIMISATION, KL, GENERATION, REWARD, DATA, LORA, CHECKPOINTS = GROUPS = (
+    "Run",
+    "Optimisation",
+    "KL control",
+    "Generation",
+    "Reward",
+    "Data",
+    "LoRA",
+    "Checkpoints",
+)
+"""Groups that algorithms share, in the order of forms; an algorithm's own come after the first."""
 
 
 class Settings(BaseModel):
@@ -50,3 +63,10 @@ def hyper(
     return Field(
         default, title=title, description=help, ge=ge, gt=gt, le=le, lt=lt, json_schema_extra=extra
     )
+
+
+def changed(model: type[Settings], name: str, default: Any) -> Any:
+    """The same hyperparameter with another default, for a subclass: its words stand only once."""
+    info = copy.copy(model.model_fields[name])
+    info.default = default
+    return info

@@ -13,7 +13,7 @@ import tomlkit
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from workbench.config.spec import Settings
+from workbench.config.spec import GROUPS, KL, Settings
 from workbench.errors import UserError
 
 S = TypeVar("S", bound=Settings)
@@ -46,6 +46,26 @@ def fields(model: type[Settings], prefix: str = "") -> Iterator[tuple[str, Field
             yield from fields(info.annotation, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", info
+
+
+def grouped(model: type[Settings]) -> dict[str, list[tuple[str, FieldInfo]]]:
+    """The same fields under their groups: what forms, flags and documents show in one order.
+
+    What all share, with what is the algorithm's own in the middle.
+    """
+    groups: dict[str, list[tuple[str, FieldInfo]]] = {}
+    for name, info in fields(model):
+        groups.setdefault(group_of(info), []).append((name, info))
+    rank, own = {name: i for i, name in enumerate(GROUPS)}, GROUPS.index(KL) + 0.5
+    # Python's sort is stable: an algorithm's own groups keep their order, after KL control.
+    return dict(sorted(groups.items(), key=lambda item: rank.get(item[0], own)))
+
+
+def group_of(info: FieldInfo) -> str:
+    """The heading under which a setting is shown."""
+    extra = info.json_schema_extra
+    ui = extra.get("ui") if isinstance(extra, dict) else None
+    return str(ui.get("group")) if isinstance(ui, dict) else "General"
 
 
 def bounds(info: FieldInfo) -> tuple[float | None, float | None]:

@@ -31,7 +31,7 @@ class TourSettings(Settings):
     reward: RewardModelSettings = RewardModelSettings(
         epochs=1,
         batch_size=12,
-        micro_batch_size=12,
+        micro_batch_tokens=2048,
         learning_rate=5e-4,
         lora=LoraSettings(last_layers=10),
     )
@@ -63,11 +63,11 @@ class TourSettings(Settings):
 TINY = TourSettings(
     model="tiny",
     generation=SamplingSettings(n_answers=4, batch_size=32, max_new_tokens=24),
-    reward=RewardModelSettings(learning_rate=2e-3, batch_size=16, micro_batch_size=16),
+    reward=RewardModelSettings(learning_rate=2e-3, batch_size=16, micro_batch_tokens=8192),
     ppo=PPOSettings(
         updates=15,
         batch_size=32,
-        micro_batch_size=32,
+        micro_batch_tokens=4096,
         learning_rate=2e-3,
         kl_coef=0.02,
         max_new_tokens=24,

@@ -12,7 +12,7 @@ Source = Literal["generated", "imported", "edited"]
 Finish = Literal["stop", "length", "unknown"]
 Verdict = Literal["first", "second", "tie", "both_bad", "skip"]
 AnnotatorKind = Literal["person", "simulated", "ai", "imported"]
-RunKind = Literal["reward", "ppo", "evaluation"]
+RunKind = Literal["reward", "policy", "evaluation"]
 RunStatus = Literal["queued", "running", "paused", "done", "stopped", "failed", "interrupted"]
 
 
@@ -117,11 +117,29 @@ class Preference:
 
 
 @dataclass(frozen=True, slots=True)
+class Feedback:
+    """An answer that an annotator called good or bad by itself, without a partner."""
+
+    prompt: Prompt
+    answer: str
+    is_desirable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A prompt with an answer to learn from."""
+
+    prompt: Prompt
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One training or evaluation run with its settings and place in the lineage."""
 
     id: int
     kind: RunKind
+    algorithm: str
     name: str
     status: RunStatus
     settings: Mapping[str, object]

@@ -49,6 +49,14 @@ def pad_prompts(model: LoadedModel, prompts: Sequence[Sequence[int]]) -> tuple[T
     return torch.tensor(ids, device=model.device), torch.tensor(mask, device=model.device)
 
 
+def pad_answers(model: LoadedModel, answers: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Right-pad token lists: (B, R) ids and (B, R) bool mask."""
+    width = max(len(a) for a in answers)
+    ids = [list(a) + [model.pad_id] * (width - len(a)) for a in answers]
+    mask = [[True] * len(a) + [False] * (width - len(a)) for a in answers]
+    return torch.tensor(ids, device=model.device), torch.tensor(mask, device=model.device)
+
+
 def seeds(*key: int, n: int) -> list[int]:
     """`n` independent seeds below 2^63 that depend on nothing but `key` (O'Neill's SeedSequence).
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from workbench.data.records import Message
 
@@ -17,4 +17,15 @@ class RewardFunction(Protocol):
         self, prompts: Sequence[Sequence[Message]], answers: Sequence[Sequence[int]]
     ) -> list[float]:
         """One score per answer, given as token ids of the policy (stop token included or not)."""
+        ...
+
+
+@runtime_checkable
+class PrefixReward(Protocol):
+    """A reward that can also score the beginnings of an answer, for rewards token by token."""
+
+    def score_prefixes(
+        self, prompts: Sequence[Sequence[Message]], answers: Sequence[Sequence[int]]
+    ) -> list[list[float]]:
+        """Scores of each answer after 0, 1, … all of its tokens; the last equals `score`."""
         ...

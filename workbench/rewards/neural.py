@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,8 +16,9 @@ from workbench.config.lora import LoraSettings
 from workbench.data.chat_template import encode_answer
 from workbench.data.records import Message
 from workbench.models import adapters
+from workbench.models.decoding import pad_answers, pad_prompts
 from workbench.models.heads import ScalarHead
-from workbench.models.loading import LoadedModel
+from workbench.models.loading import LoadedModel, Trunk
 
 ADAPTER = "reward"
 
@@ -44,6 +46,16 @@ model = PeftModel.from_pretrained(base, "this folder").eval()
 """
 
 
+class Encoded(NamedTuple):
+    """Token ids of a prompt and of an answer that ends with exactly one stop token."""
+
+    prompt: tuple[int, ...]
+    answer: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.answer)
+
+
 class RewardModel:
     """Scores an answer at its stop token (Stiennon et al. 2020; Ouyang et al. 2022)."""
 
@@ -54,18 +66,7 @@ class RewardModel:
         self.head = head
         self.lora = lora
         self.name = name
-        self.micro_batch_size = 8
-        self.trainable: list[torch.nn.Parameter] = []
-
-    @classmethod
-    def fresh(cls, base: LoadedModel, lora: LoraSettings, seed: int) -> RewardModel:
-        """A new one whose head and adapter are trainable."""
-        parameters = adapters.add(base, ADAPTER, lora, seed)
-        head = ScalarHead(base.hidden_size, bias=False)
-        head.init_normal_(torch.Generator().manual_seed(seed))
-        model = cls(base, head.to(base.device), lora)
-        model.trainable = [*parameters, *model.head.parameters()]
-        return model
+        self.tokens_at_once = 4096
 
     @classmethod
     def load(cls, base: LoadedModel, folder: Path) -> RewardModel:
@@ -75,7 +76,7 @@ class RewardModel:
             UserError: The folder does not fit the loaded model.
         """
         head = adapters.load(base, ADAPTER, folder, with_head=True)
-        assert head is not None
+        assert isinstance(head, ScalarHead)
         return cls(base, head, adapters.lora_settings(folder), folder.name)
 
     def save(self, folder: Path) -> None:
@@ -85,8 +86,8 @@ class RewardModel:
         card = _CARD.format(base=base, pad_id=self.base.pad_id)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
-    def encode(self, prompt: Sequence[Message], answer: Sequence[int]) -> list[int]:
-        """Prompt and answer as one sequence that ends with exactly one stop token.
+    def encode(self, prompt: Sequence[Message], answer: Sequence[int]) -> Encoded:
+        """Prompt and answer, closed with a stop token.
 
         A cut answer gets its stop token too: the model was trained on whole answers only, and
         cutting is punished where it is known (`missing_eos_penalty`), not guessed from a score.
@@ -94,38 +95,35 @@ class RewardModel:
         ids = list(answer)
         if not ids or ids[-1] not in self.base.stop_ids:
             ids.append(self.base.stop_id)
-        return self.base.encode_prompt(prompt) + ids
+        return Encoded(tuple(self.base.encode_prompt(prompt)), tuple(ids))
 
-    def encode_text(self, prompt: Sequence[Message], text: str) -> list[int]:
+    def encode_text(self, prompt: Sequence[Message], text: str) -> Encoded:
         """As `encode`, for an answer that is text."""
         answer = encode_answer(self.base.tokenizer, text, self.base.stop_id)
-        return self.base.encode_prompt(prompt) + answer
+        return Encoded(tuple(self.base.encode_prompt(prompt)), tuple(answer))
 
-    def forward(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+    def forward(self, sequences: Sequence[Encoded]) -> Tensor:
         """Scores (B,) of whole sequences, read at each last token; gradients as the caller set."""
-        width = max(len(s) for s in sequences)
-        ids = [list(s) + [self.base.pad_id] * (width - len(s)) for s in sequences]
-        lengths = torch.tensor([len(s) for s in sequences], device=self.base.device)
-        mask = torch.arange(width, device=self.base.device)[None] < lengths[:, None]
+        prompt_ids, prompt_mask = pad_prompts(self.base, [s.prompt for s in sequences])
+        answer_ids, is_answer = pad_answers(self.base, [s.answer for s in sequences])
         with adapters.active(self.base, ADAPTER):
-            states = self.base.states(torch.tensor(ids, device=self.base.device), mask)
-        scores: Tensor = self.head(states).gather(1, lengths[:, None] - 1)[:, 0]
+            states = self.base.answer_states(prompt_ids, prompt_mask, answer_ids, is_answer)
+        scores: Tensor = self.head(states)
         return scores
 
     @torch.no_grad()
-    def score_sequences(self, sequences: Sequence[Sequence[int]]) -> list[float]:
-        """Scores of whole sequences, computed alike whatever else is scored with them.
-
-        Sorted by length, so that padding is small.
-        """
-        order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
+    def score_sequences(self, sequences: Sequence[Encoded]) -> list[float]:
+        """Scores of whole sequences, with those of one length together, so that padding is small."""
+        order = sorted(range(len(sequences)), key=lambda i: -len(sequences[i]))
         scores = [0.0] * len(sequences)
-        for start in range(0, len(order), self.micro_batch_size):
-            chunk = order[start : start + self.micro_batch_size]
-            for i, value in zip(
-                chunk, self.forward([sequences[i] for i in chunk]).tolist(), strict=True
-            ):
+        start = 0
+        while start < len(order):
+            size = max(1, self.tokens_at_once // len(sequences[order[start]]))
+            chunk = order[start : start + size]
+            values = self.forward([sequences[i] for i in chunk]).tolist()
+            for i, value in zip(chunk, values, strict=True):
                 scores[i] = value
+            start += size
         return scores
 
     def score(
@@ -143,3 +141,60 @@ class RewardModel:
         return self.score_sequences(
             [self.encode_text(p, t) for p, t in zip(prompts, texts, strict=True)]
         )
+
+    @torch.no_grad()
+    def score_prefixes(
+        self, prompts: Sequence[Sequence[Message]], answers: Sequence[Sequence[int]]
+    ) -> list[list[float]]:
+        """Scores of every beginning of each answer, the empty one first; the last is `score`.
+
+        A beginning is read as it stands, without a stop token, so only the last was trained.
+        """
+        rows = [self.encode(p, a) for p, a in zip(prompts, answers, strict=True)]
+        whole = self.score_sequences(rows)
+        potentials = []
+        for row, answer, score in zip(rows, answers, whole, strict=True):
+            prompt_ids, prompt_mask = pad_prompts(self.base, [row.prompt])
+            answer_ids, is_answer = pad_answers(self.base, [row.answer])
+            with adapters.active(self.base, ADAPTER):
+                states = self.base.response_states(prompt_ids, prompt_mask, answer_ids, is_answer)
+            potentials.append([*self.head(states)[0, : len(answer)].tolist(), score])
+        return potentials
+
+    def can_read(self, model: LoadedModel, trunk: Trunk) -> bool:
+        """Whether stored lower states of a model are this reward model's own too."""
+        return model is self.base and 0 < trunk.n_layers <= adapters.first_layer(
+            self.base, self.lora
+        )
+
+    @torch.no_grad()
+    def score_rollout(
+        self,
+        prompt_ids: Tensor,  # (B, P) left-padded
+        prompt_mask: Tensor,  # (B, P) bool
+        answer_ids: Tensor,  # (B, R) closed
+        is_answer: Tensor,  # (B, R) bool
+        trunk: Trunk,  # (B, P + R, H)
+    ) -> Tensor:  # (B,)
+        """Scores of answers whose lower states are there already."""
+        size = max(1, self.tokens_at_once // trunk.states.shape[1])
+        scores = []
+        with adapters.active(self.base, ADAPTER):
+            for start in range(0, len(prompt_ids), size):
+                rows = slice(start, start + size)
+                states = self.base.answer_states(
+                    prompt_ids[rows],
+                    prompt_mask[rows],
+                    answer_ids[rows],
+                    is_answer[rows],
+                    trunk=Trunk(trunk.states[rows], trunk.n_layers),
+                )
+                scores.append(self.head(states))
+        return torch.cat(scores)
+
+
+def fresh_head(base: LoadedModel, seed: int) -> ScalarHead:
+    """A score head as training starts with it."""
+    head = ScalarHead(base.hidden_size, bias=False)
+    head.init_normal_(torch.Generator().manual_seed(seed))
+    return head.to(base.device)

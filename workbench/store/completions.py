@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 
-from workbench.data.records import Completion, NewCompletion
+from workbench.data.records import Completion, NewCompletion, Source
 from workbench.errors import UserError
 from workbench.store.database import Database, now
 from workbench.store.search import index_text, match_query
@@ -83,6 +83,15 @@ class CompletionRepository:
     def count(self) -> int:
         """Number of answers."""
         return int(self._database.value(f"SELECT count(*) FROM ({_LIVE})"))
+
+    def texts(self, sources: Sequence[Source]) -> list[tuple[int, str]]:
+        """Prompt and text of every answer that came from one of these sources, oldest first."""
+        rows = self._database.rows(
+            f"SELECT prompt_id, text FROM ({_LIVE} AND c.source IN"
+            " (SELECT value FROM json_each(?)) ORDER BY c.id)",
+            (json.dumps(list(sources)),),
+        )
+        return [(row["prompt_id"], row["text"]) for row in rows]
 
     def models(self) -> dict[str, int]:
         """Number of answers by where they come from: a model, with its adapter, or a source."""

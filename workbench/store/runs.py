@@ -24,6 +24,7 @@ class RunRepository:
     def create(
         self,
         kind: RunKind,
+        algorithm: str,
         name: str,
         settings: Mapping[str, object],
         inputs: Mapping[str, object],
@@ -31,16 +32,17 @@ class RunRepository:
         """A new run with status queued; its id.
 
         Args:
-            kind: What it does.
+            kind: What it makes.
+            algorithm: How: ppo, dpo, reward, ….
             name: How lists show it.
             settings: All hyperparameters, as JSON values.
             inputs: What it was made from: model digest, reward run, counts and digests of data.
         """
         with self._database.write() as connection:
             cursor = connection.execute(
-                "INSERT INTO runs (kind, name, status, settings, inputs, created_at)"
-                " VALUES (?, ?, 'queued', ?, ?, ?)",
-                (kind, name, _json(settings), _json(inputs), now()),
+                "INSERT INTO runs (kind, algorithm, name, status, settings, inputs, created_at)"
+                " VALUES (?, ?, ?, 'queued', ?, ?, ?)",
+                (kind, algorithm, name, _json(settings), _json(inputs), now()),
             )
         return int(cursor.lastrowid or 0)
 
@@ -178,6 +180,7 @@ def _to_run(row: sqlite3.Row) -> Run:
     return Run(
         id=row["id"],
         kind=row["kind"],
+        algorithm=row["algorithm"],
         name=row["name"],
         status=row["status"],
         settings=json.loads(row["settings"]),

@@ -1,66 +1,192 @@
-"""What learns in a PPO run, and what a checkpoint keeps of it."""
+"""What learns in a run, how it takes a step, and what a checkpoint keeps of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
+from torch import nn
 
-from workbench.config.ppo import PPOSettings
+from workbench.config.training import TrainingSettings
+from workbench.errors import UserError
 from workbench.models import adapters, checkpoint
-from workbench.models.heads import ScalarHead
 from workbench.models.loading import LoadedModel
-from workbench.objectives.kl import AdaptiveKL
+from workbench.training.inputs import Inputs
+from workbench.training.loop import LiveSettings
+from workbench.training.ranks import Ranks
+from workbench.training.tally import Totals
 
 ADAPTER = "policy"
+REFERENCE = "reference"
+_MOST_SKIPPED = 3
+
+S_co = TypeVar("S_co", bound=TrainingSettings, covariant=True)
 
 
 @dataclass
-class Learner:
-    """Policy adapter, value head, optimiser, and the counters that a checkpoint keeps."""
+class Learner(Generic[S_co]):
+    """An adapter, heads, their optimiser, and the counters that a checkpoint keeps.
 
+    Attributes:
+        algorithm: Its name, which a checkpoint remembers.
+        model: The base.
+        settings: The hyperparameters.
+        adapter: Name of the adapter that learns.
+        reference: Name of the adapter that it is held near to; None is the base itself.
+        parameters: Those of the adapter.
+        heads: What else learns, or is kept beside it, by name.
+        optimiser: Over everything that learns.
+        live: Settings that may change while the run goes on.
+        ranks: The processes that train together.
+        first_layer: Number of lower layers that no adapter of this run changes.
+        micro_batch_tokens: As set, or less after memory ran out.
+        update: How many updates are done.
+        counters: Numbers that algorithms keep from one update to the next.
+    """
+
+    algorithm: str
     model: LoadedModel
-    settings: PPOSettings
-    parameters: list[torch.nn.Parameter]
-    value_head: ScalarHead
+    settings: S_co
+    adapter: str
+    reference: str | None
+    parameters: list[nn.Parameter]
+    heads: dict[str, nn.Module]
     optimiser: torch.optim.Optimizer
-    kl: AdaptiveKL
+    live: LiveSettings
+    ranks: Ranks
+    first_layer: int
+    micro_batch_tokens: int
     update: int = 0
-    score_shift: float | None = None
-    score_scale: float = 1.0
-    skipped_in_a_row: int = 0
+    counters: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def fresh(cls, model: LoadedModel, settings: PPOSettings) -> Learner:
-        """Start on the base: an adapter that changes nothing and values that are 0."""
-        parameters = adapters.add(model, ADAPTER, settings.lora, settings.seed)
-        value_head = ScalarHead(model.hidden_size, bias=True).to(model.device)
-        optimiser = torch.optim.AdamW(
-            [*parameters, *value_head.parameters()],
-            lr=settings.learning_rate,
-            eps=settings.adam_eps,
-            weight_decay=0.0,
+    def fresh(
+        cls,
+        algorithm: str,
+        settings: S_co,
+        inputs: Inputs,
+        heads: Mapping[str, nn.Module] | None = None,
+        adapter: str = ADAPTER,
+    ) -> Learner[S_co]:
+        """Start on the base, on another run's adapter, or where a checkpoint left off.
+
+        A fresh adapter changes nothing (B = 0). One that starts from another run's has that as its
+        reference too: RL after supervised fine-tuning is held near to the fine-tuned model.
+
+        Raises:
+            UserError: The adapter or the checkpoint does not fit.
+        """
+        model = inputs.model
+        lora = settings.lora if inputs.start is None else adapters.lora_settings(inputs.start)
+        parameters = adapters.add(model, adapter, lora, settings.seed)
+        reference = None
+        if inputs.start is not None:
+            reference = REFERENCE
+            adapters.load(model, reference, inputs.start)
+            adapters.load_state(model, adapter, adapters.state(model, reference))
+        own = {name: head.to(model.device) for name, head in (heads or {}).items()}
+        learner = cls(
+            algorithm=algorithm,
+            model=model,
+            settings=settings.model_copy(update={"lora": lora}),
+            adapter=adapter,
+            reference=reference,
+            parameters=parameters,
+            heads=own,
+            optimiser=torch.optim.AdamW(
+                [*parameters, *_learning(own)],
+                lr=settings.learning_rate,
+                eps=settings.adam_eps,
+                weight_decay=0.0,
+            ),
+            live=inputs.live,
+            ranks=inputs.ranks,
+            first_layer=adapters.first_layer(model, lora),
+            micro_batch_tokens=settings.micro_batch_tokens,
         )
-        kl = AdaptiveKL(settings.kl_coef, settings.kl_target, settings.kl_horizon)
-        return cls(model, settings, parameters, value_head, optimiser, kl)
+        if inputs.resume_from is not None:
+            learner.load(inputs.resume_from)
+        return learner
+
+    def trainable(self) -> list[nn.Parameter]:
+        """Everything that a step moves."""
+        return [*self.parameters, *_learning(self.heads)]
+
+    def set_learning_rate(self, total: int) -> float:
+        """Set the step size of this update of `total`; a change by the user outlives a resume."""
+        base = self.counters.get("learning_rate", self.settings.learning_rate)
+        base = self.counters["learning_rate"] = self.live.get("learning_rate", base)
+        is_linear = self.settings.lr_schedule == "linear"
+        lr = base * (1.0 - self.update / total) if is_linear else base
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        return lr
+
+    def step(self, totals: Totals) -> None:
+        """Clip and step; a gradient that is not finite is dropped and counted instead."""
+        norms = (_norm(self.parameters), _norm(list(_learning(self.heads))))
+        total = nn.utils.clip_grad_norm_(self.trainable(), self.settings.max_grad_norm)
+        if torch.isfinite(total):
+            self.optimiser.step()
+        totals.count_step(norms, is_finite=bool(torch.isfinite(total)))
+        self.optimiser.zero_grad(set_to_none=True)
+
+    def count_skipped(self, totals: Totals) -> None:
+        """Give up when gradients are no numbers several updates in a row.
+
+        Raises:
+            UserError: They are.
+        """
+        n = self.counters.get("skipped_in_a_row", 0) + 1 if totals.n_skipped else 0
+        self.counters["skipped_in_a_row"] = n
+        if n >= _MOST_SKIPPED:
+            raise UserError(
+                f"The loss is not a number any more, {_MOST_SKIPPED} updates in a row.",
+                "Lower the learning rate and go on from the last checkpoint.",
+            )
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint that is complete or absent."""
-        state = {
-            "update": self.update,
-            "kl_coef": self.kl.coef,
-            "score_shift": self.score_shift,
-            "score_scale": self.score_scale,
-        }
-        lora = self.settings.lora
-        checkpoint.save(folder, self.model, ADAPTER, lora, self.value_head, self.optimiser, state)
+        checkpoint.save(
+            folder,
+            self.model,
+            self.adapter,
+            self.settings.lora,
+            self.heads,
+            self.optimiser,
+            self.algorithm,
+            {
+                "update": self.update,
+                "micro_batch_tokens": self.micro_batch_tokens,
+                "counters": self.counters,
+            },
+        )
 
     def load(self, folder: Path) -> None:
-        """Go on from a checkpoint, bit-equal to the run that wrote it."""
-        state = checkpoint.load(folder, self.model, ADAPTER, self.value_head, self.optimiser)
+        """Go on from a checkpoint, bit-equal to the run that wrote it.
+
+        Raises:
+            UserError: It is damaged, or of another algorithm, version or base.
+        """
+        state = checkpoint.load(
+            folder, self.model, self.adapter, self.heads, self.optimiser, self.algorithm
+        )
+        counters = state["counters"]
+        assert isinstance(counters, dict)
         self.update = int(str(state["update"]))
-        self.kl = replace(self.kl, coef=float(str(state["kl_coef"])))
-        shift = state["score_shift"]
-        self.score_shift = None if shift is None else float(str(shift))
-        self.score_scale = float(str(state["score_scale"]))
+        self.micro_batch_tokens = int(str(state["micro_batch_tokens"]))
+        self.counters = {str(name): float(value) for name, value in counters.items()}
+
+
+def _learning(heads: Mapping[str, nn.Module]) -> Iterator[nn.Parameter]:
+    """Parameters of heads that learn; target copies do not."""
+    for head in heads.values():
+        yield from (p for p in head.parameters() if p.requires_grad)
+
+
+def _norm(parameters: list[nn.Parameter]) -> float:
+    grads = [p.grad for p in parameters if p.grad is not None]
+    return float(nn.utils.get_total_norm(grads))

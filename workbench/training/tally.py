@@ -7,6 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
+from workbench.events import Warned
+
 
 @dataclass
 class Totals:
@@ -17,27 +21,40 @@ class Totals:
     n_minibatches: int = 0
     n_steps: int = 0
     n_skipped: int = 0
-    last_kl: float = 0.0
     first_ratio_error: float = 0.0
-
-    @property
-    def is_first(self) -> bool:
-        """Whether the minibatch under way is the first, before any step of this update."""
-        return self.n_minibatches == 0
 
     def add(self, minibatch: Mapping[str, float]) -> None:
         """Count the figures of one minibatch."""
         self.n_minibatches += 1
-        self.last_kl = minibatch["policy/approx_kl"]
         for name, value in minibatch.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def watch_ratio(self, log_ratio_abs_max: Tensor) -> None:
+        """Keep the largest |log ratio| of the first minibatch, before any step of this update."""
+        if self.n_minibatches == 0:
+            self.first_ratio_error = max(self.first_ratio_error, float(log_ratio_abs_max))
+
+    def count_step(self, norms: tuple[float, float], *, is_finite: bool) -> None:
+        """Count one optimiser step, or one that was left out."""
+        self.norms.append(norms)
+        self.n_steps += is_finite
+        self.n_skipped += not is_finite
+
+    def warnings(self, update: int) -> Iterator[Warned]:
+        """What the user must know of this update."""
+        if self.n_skipped:
+            yield Warned(
+                f"{self.n_skipped} optimiser steps of update {update} were left out: "
+                "their gradient is not a number.",
+                "Lower the learning rate if this comes again.",
+            )
 
     def metrics(self) -> dict[str, float]:
         """The update's figures under their names in the glossary."""
         n_norms = max(len(self.norms), 1)
+        n = max(self.n_minibatches, 1)
         return {
-            **{name: value / self.n_minibatches for name, value in self.sums.items()},
-            "policy/first_ratio_error": self.first_ratio_error,
+            **{name: value / n for name, value in self.sums.items()},
             "policy/grad_norm": sum(p for p, _ in self.norms) / n_norms,
             "value/grad_norm": sum(v for _, v in self.norms) / n_norms,
             "optim/steps": float(self.n_steps),

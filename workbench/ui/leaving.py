@@ -10,7 +10,7 @@ from workbench.jobs.runner import Job
 from workbench.ui.bridge import JobBridge
 from workbench.ui.widgets import button, label
 
-_TRAINING = ("reward", "ppo")
+_TRAINING = ("reward", "policy")
 
 
 def running_training(bridge: JobBridge) -> Job | None:

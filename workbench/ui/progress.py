@@ -13,7 +13,7 @@ from workbench.ui.pages.wording import percent
 from workbench.ui.plural import counted
 from workbench.ui.widgets.navigation import Navigation, NavState
 
-PAGE_OF_KIND = {"reward": "reward", "ppo": "train", "evaluation": "evaluate"}
+PAGE_OF_KIND = {"reward": "reward", "policy": "train", "evaluation": "evaluate"}
 """The page of a kind of run."""
 
 Facts = dict[str, tuple[str, NavState]]
@@ -28,7 +28,7 @@ def stages(ws: Workspace) -> Facts:
         "answers": (_n(overview.n_completions), "ok" if overview.n_completions else ""),
         "preferences": _judged(overview.n_judged, overview.n_comparisons),
         "reward": _reward(ws.experiment.runs.list("reward")),
-        "train": (_n(overview.ppo_runs), "ok" if overview.ppo_runs else ""),
+        "train": (_n(overview.policy_runs), "ok" if overview.policy_runs else ""),
         "evaluate": (_n(overview.evaluations), "ok" if overview.evaluations else ""),
         "runs": (_n(len(ws.experiment.runs.list())), ""),
     }

@@ -18,7 +18,7 @@ _PAGES = {
     "generate": "answers",
     "simulate": "preferences",
     "reward": "reward",
-    "ppo": "train",
+    "policy": "train",
     "evaluation": "evaluate",
     "export": "runs",
 }

@@ -104,10 +104,15 @@ def _copy(connection: sqlite3.Connection, backups: Path, version: int) -> Path:
 
 def _apply(connection: sqlite3.Connection, path: Path, migration: Migration) -> None:
     log.info("bringing %s to format %d", path, migration.version)
+    # A table that is written anew is gone for a moment, which foreign keys must not see; inside a
+    # transaction they cannot be switched.
+    connection.execute("PRAGMA foreign_keys = OFF")
     connection.execute("BEGIN EXCLUSIVE")
     try:
         for statement in migration.statements:
             connection.execute(statement)
+        if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
+            raise sqlite3.IntegrityError("rows would point to nothing")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {migration.version}")
         connection.execute("COMMIT")
@@ -119,6 +124,8 @@ def _apply(connection: sqlite3.Connection, path: Path, migration: Migration) -> 
             "It is as it was before. Make sure that the disk has space and can be written, and "
             "open it again; the version of the program that made it still opens it too.",
         ) from error
+    finally:
+        connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _statements(script: str) -> Iterator[str]:

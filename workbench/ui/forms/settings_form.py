@@ -125,9 +125,10 @@ class SettingsForm(QWidget, Generic[S]):
         self.preset = QComboBox()
         if self._presets:
             layout.addLayout(self._preset_row(unit_width))
-        by_group: dict[str, list[Field]] = {}
-        for field in self.fields.values():
-            by_group.setdefault(field.group, []).append(field)
+        by_group = {
+            title: [self.fields[name] for name, _ in inner]
+            for title, inner in toml.grouped(model).items()
+        }
         self._groups = [
             _Group(title, fields, i < self._OPEN_GROUPS, unit_width)
             for i, (title, fields) in enumerate(by_group.items())

@@ -84,7 +84,7 @@ class _FactsCard(Card):
             self.tr("Answers"): str(overview.n_completions),
             self.tr("Pairs ranked"): judged,
             self.tr("Reward models"): str(overview.reward_runs),
-            self.tr("PPO runs"): str(overview.ppo_runs),
+            self.tr("Trained policies"): str(overview.policy_runs),
             self.tr("Comparisons"): str(overview.evaluations),
         }
         for name, value in facts.items():

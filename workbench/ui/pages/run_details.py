@@ -6,32 +6,32 @@ from collections.abc import Iterator, Mapping
 
 from PySide6.QtWidgets import QLabel, QSplitter
 
+from workbench.config import algorithms
 from workbench.config.evaluation import EvaluationSettings
-from workbench.config.ppo import PPOSettings
-from workbench.config.reward_model import RewardModelSettings
 from workbench.config.spec import Settings
 from workbench.config.toml import fields
-from workbench.data.records import Run, RunKind
+from workbench.data.records import Run
 from workbench.ui.pages.rows import Column, RowsView
 from workbench.ui.pages.run_facts import reason
 from workbench.ui.pages.wording import MISSING, number
 from workbench.ui.widgets import Card
 
-_MODELS: Mapping[RunKind, type[Settings]] = {
-    "ppo": PPOSettings,
-    "reward": RewardModelSettings,
-    "evaluation": EvaluationSettings,
-}
 Fact = tuple[str, str, str]
 
 
 def settings_of(run: Run) -> Iterator[Fact]:
     """Title, value and default of every setting of a run."""
-    for name, info in fields(_MODELS[run.kind]):
+    for name, info in fields(_model_of(run)):
         value: object = run.settings
         for part in name.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
         yield info.title or name, _text(value), _text(info.get_default())
+
+
+def _model_of(run: Run) -> type[Settings]:
+    if run.kind == "evaluation":
+        return EvaluationSettings
+    return algorithms.find(run.algorithm).settings
 
 
 def differing(run: Run) -> list[tuple[str, str]]:

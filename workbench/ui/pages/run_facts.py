@@ -82,8 +82,8 @@ def verdict_of_reward(run: Run) -> Verdict:
     return Verdict("ok", _tr("Usable: {number}").format(number=number), detail)
 
 
-def verdict_of_ppo(run: Run, live: LiveRun) -> Verdict:
-    """How a PPO run ended, with its reward before and after."""
+def verdict_of_policy(run: Run, live: LiveRun) -> Verdict:
+    """How a policy run ended, with its reward before and after."""
     _, scores = live.series.get("objective/scores", ([], []))
     _, kl = live.series.get("objective/kl", ([], []))
     figures = ""

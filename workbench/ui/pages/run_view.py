@@ -1,4 +1,4 @@
-"""Charts and sample answers of one PPO run, live or past."""
+"""Charts and sample answers of one policy run, live or past."""
 
 from __future__ import annotations
 

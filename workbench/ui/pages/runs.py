@@ -24,7 +24,7 @@ from workbench.ui.pages.verdict_banner import VerdictBanner
 from workbench.ui.pages.wording import MISSING, moment, number, percent_interval, status
 from workbench.ui.widgets import Card, PageHeader, button
 
-_PAGES = {"reward": "reward", "ppo": "train", "evaluation": "evaluate"}
+_PAGES = {"reward": "reward", "policy": "train", "evaluation": "evaluate"}
 _RESUMABLE = ("interrupted", "stopped", "failed")
 
 
@@ -92,7 +92,7 @@ class RunsPage(Page):
         """Read the runs again."""
         runs = app_runs.runs(self.ws)
         for run in runs:
-            if run.kind == "ppo" and (run.id not in self._finals or run.finished_at is None):
+            if run.kind == "policy" and (run.id not in self._finals or run.finished_at is None):
                 self._finals[run.id] = _last(app_runs.metrics(self.ws, run.id))
         self.header.set_facts(
             self.tr("1 run") if len(runs) == 1 else self.tr("{n} runs").format(n=len(runs))
@@ -106,7 +106,7 @@ class RunsPage(Page):
         return number(self._finals.get(run.id, {}).get(name))
 
     def _updates(self, run: Run) -> str:
-        if run.kind != "ppo":
+        if run.kind != "policy":
             return MISSING
         done = int(self._finals.get(run.id, {}).get("step", 0))
         return f"{done} / {run.settings.get('updates', MISSING)}"
@@ -117,15 +117,15 @@ class RunsPage(Page):
 
     def _update(self) -> None:
         run = self.table.current()
-        is_ppo = run is not None and run.kind == "ppo"
+        is_policy = run is not None and run.kind == "policy"
         self.open_button.setEnabled(run is not None)
-        self.resume_button.setVisible(is_ppo and run is not None and run.status in _RESUMABLE)
-        has_adapter = run is not None and run.status in ("done", "stopped") and is_ppo
+        self.resume_button.setVisible(is_policy and run is not None and run.status in _RESUMABLE)
+        has_adapter = run is not None and run.status in ("done", "stopped") and is_policy
         self.export_button.setEnabled(has_adapter)
         self.export_button.setToolTip(
             self.tr("Write the adapter as a PEFT folder, or merged into the model")
             if has_adapter
-            else self.tr("Choose a PPO run that has finished or was saved.")
+            else self.tr("Choose a policy run that has finished or was saved.")
         )
 
     # Actions

@@ -98,7 +98,7 @@ class SamplingColumn(QWidget):
 
     def show_policies(self, ws: Workspace) -> None:
         """Offer the base model and every trained policy."""
-        trained = [run for run in runs.runs(ws, "ppo") if run.status in ("done", "stopped")]
+        trained = [run for run in runs.runs(ws, "policy") if run.status in ("done", "stopped")]
         wanted = [None, *(run.id for run in trained)]
         if [self.policy.itemData(i) for i in range(self.policy.count())] == wanted:
             return

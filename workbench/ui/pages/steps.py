@@ -11,7 +11,7 @@ from workbench.app.workspace import Overview
 from workbench.ui.plural import counted
 
 State = Literal["done", "next", "later"]
-ORDER = ("model", "prompts", "answers", "rank", "reward", "ppo", "evaluate", "export")
+ORDER = ("model", "prompts", "answers", "rank", "reward", "policy", "evaluate", "export")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +99,11 @@ def _texts(overview: Overview, model: str) -> dict[str, tuple[str, str, str, str
             "reward",
             _tr("after ranking"),
         ),
-        "ppo": (
+        "policy": (
             "train",
-            _tr("Train the policy with PPO"),
-            _tr("LoRA PPO moves the model towards answers that score well."),
-            counted(overview.ppo_runs, _tr("1 PPO run"), _tr("{n} PPO runs")),
+            _tr("Train the policy"),
+            _tr("PPO, or another algorithm, moves the model towards answers that score well."),
+            counted(overview.policy_runs, _tr("1 trained policy"), _tr("{n} trained policies")),
             _tr("Set up a run"),
             "train",
             _tr("after the reward model"),
@@ -115,7 +115,7 @@ def _texts(overview: Overview, model: str) -> dict[str, tuple[str, str, str, str
             counted(overview.evaluations, _tr("1 comparison"), _tr("{n} comparisons")),
             _tr("Compare"),
             "evaluate",
-            _tr("after a PPO run"),
+            _tr("after training"),
         ),
         "export": (
             "export",

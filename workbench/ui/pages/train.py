@@ -18,7 +18,7 @@ from workbench.events import Event
 from workbench.ui.forms.settings_form import SettingsForm
 from workbench.ui.pages.live_run import LiveRun
 from workbench.ui.pages.page import UiContext
-from workbench.ui.pages.run_facts import Verdict, is_open, verdict_of_ppo
+from workbench.ui.pages.run_facts import Verdict, is_open, verdict_of_policy
 from workbench.ui.pages.run_page import RunPage
 from workbench.ui.pages.run_picker import RunPicker
 from workbench.ui.pages.run_view import RunView
@@ -45,7 +45,7 @@ class TrainPage(RunPage):
     """Set up, watch and resume PPO runs. Calls app.runs; pause and stop are in the job bar."""
 
     key = "train"
-    run_kind = "ppo"
+    run_kind = "policy"
 
     def __init__(self, ws: Workspace, context: UiContext) -> None:
         super().__init__(ws, context)
@@ -174,7 +174,7 @@ class TrainPage(RunPage):
             self.go_to_first_problem()
             return
         reward_run = self.inputs.reward_run()
-        self.submit(lambda: app_runs.train_ppo(self.ws, settings, reward_run))
+        self.submit(lambda: app_runs.train(self.ws, "ppo", settings, reward_run=reward_run))
 
     def resume(self) -> None:
         """Go on with the shown run from its last checkpoint."""
@@ -223,7 +223,7 @@ class TrainPage(RunPage):
             self.banner.tell(None)
 
     def _tell_end(self, run: Run) -> None:
-        verdict = verdict_of_ppo(run, self.record(run))
+        verdict = verdict_of_policy(run, self.record(run))
         if run.status == "done":
             self._on_banner = lambda: self.context.show_page("evaluate")
             self.banner.tell(verdict, self.tr("Compare before and after"))

@@ -1,4 +1,4 @@
-"""What a PPO run works on: the policy's model, the reward model, the prompts."""
+"""What a training run works on: the policy's model, the reward model, the prompts."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class AboutDialog(QDialog):
         layout.addWidget(label(versions, "muted"))
         said = self.tr(
             "The whole RLHF loop on your own machine: generate, rank, train a reward model, "
-            "train a policy with PPO, compare, export."
+            "train a policy, compare, export."
         )
         layout.addWidget(label(said, wrap=True))
         layout.addWidget(label(self.tr("Apache License 2.0"), "muted"))

@@ -18,7 +18,7 @@ NARROW = 1200
 """Below this width figures and keycaps are left out."""
 
 _FIGURES = (("objective/scores", "Reward", ""), ("objective/kl", "KL", "nats"))
-_SAVING_KINDS = ("reward", "ppo")
+_SAVING_KINDS = ("reward", "policy")
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,143 @@
+"""What of an experiment an algorithm learns from, or the sentence that says what is missing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from workbench.app.answers import all_prompts
+from workbench.app.workspace import MIN_PAIRS, Workspace
+from workbench.config.algorithms import Algorithm
+from workbench.config.training import TrainingSettings
+from workbench.data.records import Answered, Feedback, Preference, Prompt, Source
+from workbench.data.training_data import TrainingData
+from workbench.errors import UserError
+
+
+def collect(
+    ws: Workspace, how: Algorithm, settings: TrainingSettings
+) -> tuple[TrainingData, Mapping[str, object]]:
+    """Everything that an algorithm needs, and what its run records of it.
+
+    Raises:
+        UserError: Something is missing; the sentence says where to get it.
+    """
+    facts: dict[str, object] = {}
+    data = TrainingData()
+    if "prompts" in how.needs:
+        data = replace(data, prompts=tuple(_prompts(ws)))
+        facts["prompt_ids"] = [p.id for p in data.prompts]
+    if "preferences" in how.needs:
+        pairs, n_identical = usable_pairs(ws)
+        if len(pairs) < MIN_PAIRS:
+            raise too_few(len(pairs))
+        data = replace(data, preferences=tuple(pairs))
+        facts |= {
+            "n_pairs": len(pairs),
+            "n_identical": n_identical,
+            "labels_digest": labels_digest(pairs),
+            "annotators": sorted({f"{p.annotator} ({p.annotator_kind})" for p in pairs}),
+        }
+    if "feedback" in how.needs:
+        feedback = _feedback(ws)
+        data = replace(data, feedback=tuple(feedback))
+        facts |= {"n_feedback": len(feedback), "n_desirable": sum(f.is_desirable for f in feedback)}
+    if "demonstrations" in how.needs or "answers" in how.needs:
+        answers = _demonstrations(ws, settings) if "demonstrations" in how.needs else _answers(ws)
+        data = replace(data, answers=tuple(answers))
+        facts["n_answers"] = len(answers)
+    return data, facts
+
+
+def usable_pairs(ws: Workspace) -> tuple[list[Preference], int]:
+    """The pairs that say something, and how many were left out because both answers are alike."""
+    preferences = ws.experiment.judgements.preferences()
+    differing = [p for p in preferences if p.chosen.strip() != p.rejected.strip()]
+    return differing, len(preferences) - len(differing)
+
+
+def too_few(n_pairs: int) -> UserError:
+    """What to say when there are not enough pairs to train on."""
+    return UserError(
+        f"There are {n_pairs} ranked pairs that differ; training needs at least {MIN_PAIRS}.",
+        "Rank more pairs first. About 150 give a model that can be trusted.",
+    )
+
+
+def labels_digest(pairs: Sequence[Preference]) -> str:
+    """SHA-256 of what was preferred to what: equal labels, equal digest."""
+    rows = sorted((p.comparison_id, p.chosen, p.rejected, p.annotator) for p in pairs)
+    return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+
+
+def _prompts(ws: Workspace) -> Sequence[Prompt]:
+    prompts = all_prompts(ws, "train")
+    if not prompts:
+        raise UserError(
+            "There are no prompts to train on.", "Add or import some on the Prompts page."
+        )
+    return prompts
+
+
+def _feedback(ws: Workspace) -> list[Feedback]:
+    """Chosen answers are good, rejected ones and those of "both bad" are bad."""
+    judgements = ws.experiment.judgements
+    found = []
+    for pair in judgements.preferences():
+        found += [Feedback(pair.prompt, pair.chosen, True), Feedback(pair.prompt, pair.rejected, False)]
+    for undecided in judgements.ties():
+        if undecided.judgement.verdict == "both_bad":
+            texts = (undecided.first_text, undecided.second_text)
+            found += [Feedback(undecided.prompt, text, False) for text in texts]
+    unique = {(f.prompt.id, f.answer, f.is_desirable): f for f in found}
+    feedback = list(unique.values())
+    n_good = sum(f.is_desirable for f in feedback)
+    if min(n_good, len(feedback) - n_good) < MIN_PAIRS:
+        raise UserError(
+            f"There are {n_good} answers called good and {len(feedback) - n_good} called bad; "
+            f"training needs at least {MIN_PAIRS} of each.",
+            "Rank more pairs first.",
+        )
+    return feedback
+
+
+def _demonstrations(ws: Workspace, settings: TrainingSettings) -> list[Answered]:
+    """Answers written, edited or imported by people, and those that were chosen in a pair."""
+    source = getattr(settings, "answers_from", "both")
+    preferences = ws.experiment.judgements.preferences()
+    rejected = {(p.prompt.id, p.rejected) for p in preferences}
+    found: list[Answered] = []
+    if source in ("written", "both"):
+        found += [
+            answered
+            for answered in _completions(ws, ("edited", "imported"))
+            if (answered.prompt.id, answered.answer) not in rejected
+        ]
+    if source in ("chosen", "both"):
+        found += [Answered(p.prompt, p.chosen) for p in preferences if p.prompt.split == "train"]
+    return _enough(list({(a.prompt.id, a.answer): a for a in found}.values()))
+
+
+def _answers(ws: Workspace) -> list[Answered]:
+    """All answers to training prompts, whoever wrote them."""
+    return _enough(_completions(ws, ("generated", "edited", "imported")))
+
+
+def _completions(ws: Workspace, sources: Sequence[Source]) -> list[Answered]:
+    prompts = {p.id: p for p in all_prompts(ws, "train")}
+    return [
+        Answered(prompts[prompt_id], text)
+        for prompt_id, text in ws.experiment.completions.texts(sources)
+        if prompt_id in prompts and text.strip()
+    ]
+
+
+def _enough(answers: list[Answered]) -> list[Answered]:
+    if len(answers) < MIN_PAIRS:
+        raise UserError(
+            f"There are {len(answers)} answers to learn from; training needs at least {MIN_PAIRS}.",
+            "Generate and rank more answers, or import some.",
+        )
+    return answers

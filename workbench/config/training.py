@@ -1,0 +1,265 @@
+"""Settings that training algorithms share; each algorithm adds its own in a file of its name."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from workbench.config.lora import LoraSettings
+from workbench.config.spec import CHECKPOINTS, DATA, GENERATION, KL, OPTIMISATION, REWARD, RUN
+from workbench.config.spec import Settings, hyper
+
+
+class TrainingSettings(Settings):
+    """What every algorithm that trains an adapter needs."""
+
+    learning_rate: float = hyper(
+        1e-4,
+        "Learning rate",
+        "For LoRA: 1e-5 on large models, up to 5e-4 on small ones.",
+        group=OPTIMISATION,
+        ge=0.0,
+        le=1e-2,
+        is_live=True,
+    )
+    lr_schedule: Literal["linear", "constant"] = hyper(
+        "linear",
+        "Schedule",
+        "linear falls to 0 over the run, constant stays.",
+        group=OPTIMISATION,
+    )
+    batch_size: int = hyper(
+        16, "Batch size", "Answers (or pairs) per update.", group=OPTIMISATION, ge=1, le=65_536
+    )
+    micro_batch_tokens: int = hyper(
+        1024,
+        "Micro-batch",
+        "Tokens in memory at once while gradients are computed; changes memory, not the result.",
+        unit="tokens",
+        group=OPTIMISATION,
+        ge=16,
+        le=10_000_000,
+    )
+    max_grad_norm: float = hyper(
+        1.0,
+        "Gradient clip",
+        "Largest norm of the gradient before a step.",
+        group=OPTIMISATION,
+        gt=0.0,
+        le=1000.0,
+    )
+    adam_eps: float = hyper(
+        1e-8,
+        "Adam ε",
+        "Added to Adam's denominator. 1e-5 is usual for PPO.",
+        group=OPTIMISATION,
+        gt=0.0,
+        le=1.0,
+    )
+    checkpoint_every: int = hyper(
+        20,
+        "Checkpoint every",
+        "The run can go on from here after a crash; 0 means only at the end.",
+        unit="updates",
+        group=CHECKPOINTS,
+        ge=0,
+        le=100_000,
+    )
+    seed: int = hyper(
+        0, "Seed", "Same seed, same run (on CPU).", group=CHECKPOINTS, ge=0, le=2**31 - 1
+    )
+    lora: LoraSettings = LoraSettings()
+
+
+class OnPolicySettings(TrainingSettings):
+    """Algorithms that learn from answers of the policy as it is now."""
+
+    updates: int = hyper(
+        50,
+        "Updates",
+        "One update generates a batch of answers and learns from it.",
+        unit="updates",
+        group=RUN,
+        ge=1,
+        le=100_000,
+    )
+    temperature: float = hyper(
+        1.0,
+        "Temperature",
+        "Used for sampling and for scoring alike.",
+        symbol="T",
+        group=GENERATION,
+        gt=0.0,
+        le=5.0,
+    )
+    max_new_tokens: int = hyper(
+        64,
+        "Answer length",
+        "An answer is cut after this many tokens.",
+        unit="tokens",
+        group=GENERATION,
+        ge=1,
+        le=32_768,
+    )
+    missing_eos_penalty: float = hyper(
+        1.0,
+        "Penalty for no end",
+        "Taken from the score of an answer that was cut.",
+        group=REWARD,
+        ge=0.0,
+        le=100.0,
+    )
+    normalise_scores: bool = hyper(
+        True,
+        "Normalise scores",
+        "Shift and scale the reward so that the reference model's answers score 0 on average, "
+        "with a spread of 1.",
+        group=REWARD,
+    )
+    score_clip: float = hyper(
+        0.0,
+        "Score clip",
+        "Scores are cut to plus and minus this; 0 means off.",
+        group=REWARD,
+        ge=0.0,
+        le=1000.0,
+    )
+    n_samples: int = hyper(
+        4,
+        "Sample answers",
+        "Answers of each update that are kept to read.",
+        group=CHECKPOINTS,
+        ge=0,
+        le=1024,
+    )
+
+    @property
+    def answers_per_prompt(self) -> int:
+        """How often each prompt of an update is answered."""
+        return 1
+
+
+class PolicyGradientSettings(OnPolicySettings):
+    """Policy gradients: expected reward, held near the reference by a KL penalty."""
+
+    kl_coef: float = hyper(
+        0.05,
+        "KL coefficient",
+        "Higher keeps the policy nearer to the reference.",
+        symbol="β",
+        group=KL,
+        ge=0.0,
+        le=10.0,
+        is_live=True,
+    )
+    kl_in: Literal["reward", "loss"] = hyper(
+        "reward",
+        "KL goes into",
+        "reward takes β·KL from the reward of each token, as PPO does; loss adds it to the loss, "
+        "as GRPO does.",
+        group=KL,
+    )
+    kl_estimator: Literal["k1", "k2", "k3"] = hyper(
+        "k1",
+        "KL estimator",
+        "k1 is unbiased and signed; k2 and k3 are never negative (Schulman 2020). In the loss k1 "
+        "has no gradient on average and is not allowed.",
+        group=KL,
+    )
+    is_kl_adaptive: bool = hyper(
+        False,
+        "Adaptive KL",
+        "Change β during the run so that KL stays near the target.",
+        group=KL,
+    )
+    kl_target: float = hyper(
+        6.0,
+        "KL target",
+        "The adaptive β aims at this KL per answer.",
+        unit="nats",
+        group=KL,
+        gt=0.0,
+        le=1000.0,
+    )
+    kl_horizon: int = hyper(
+        10_000,
+        "KL horizon",
+        "Answers over which the adaptive β reacts.",
+        group=KL,
+        ge=1,
+        le=10_000_000,
+    )
+
+    @model_validator(mode="after")
+    def _check_kl(self) -> Self:
+        if self.kl_in == "loss" and self.kl_estimator == "k1":
+            msg = "kl_estimator: Must be k2 or k3 when KL goes into the loss."
+            raise ValueError(msg)
+        return self
+
+
+class TokenRewardSettings(PolicyGradientSettings):
+    """Policy gradients with an advantage of its own for each token."""
+
+    reward_at: Literal["end", "token", "both"] = hyper(
+        "end",
+        "Reward at",
+        "end pays the score at the last token; token pays at each token by how much it raised the "
+        "score of the answer so far (the sum is the same); both pays both.",
+        group=REWARD,
+    )
+    whiten_rewards: bool = hyper(
+        False, "Scale rewards", "Variance 1 over the batch, mean kept.", group=REWARD
+    )
+    gamma: float = hyper(
+        1.0, "Discount", "1 is usual for text.", symbol="γ", group=REWARD, gt=0.0, le=1.0
+    )
+    whiten_advantages: bool = hyper(
+        True, "Whiten advantages", "Mean 0, variance 1 over the batch.", group=OPTIMISATION
+    )
+
+
+class OfflineSettings(TrainingSettings):
+    """Algorithms that learn from a fixed set of answers or pairs."""
+
+    epochs: int = hyper(
+        1,
+        "Epochs",
+        "Passes over the data. More than 3 overfits.",
+        group=RUN,
+        ge=1,
+        le=1000,
+    )
+    heldout_share: float = hyper(
+        0.1,
+        "Held-out share",
+        "Share of prompts whose data is kept for measuring.",
+        group=DATA,
+        gt=0.0,
+        le=0.5,
+    )
+    max_length: int = hyper(
+        1024,
+        "Longest text",
+        "Texts with more tokens are left out and counted.",
+        unit="tokens",
+        group=DATA,
+        ge=8,
+        le=131_072,
+    )
+
+
+def check_parts(batch_size: int, name: str, parts: int, what: str) -> None:
+    """Check that a batch can be cut into equal parts.
+
+    Raises:
+        ValueError: It cannot; the message names the field and the nearest sizes that can.
+    """
+    if batch_size % parts:
+        below = batch_size // parts * parts
+        nearest = [str(n) for n in (below, below + parts) if n]
+        msg = (
+            f"{name}: Must be a multiple of {what} ({parts}). Nearest: {' or '.join(nearest)}."
+        )
+        raise ValueError(msg)

@@ -1,0 +1,48 @@
+"""What a run was trained on, beside the run: to go on exactly, whatever happens to the labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from workbench.data.folders import write_atomic
+from workbench.data.records import Answered, Feedback, Preference, Prompt
+from workbench.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """Prompts, labels and answers of a run; what its algorithm does not need is empty."""
+
+    prompts: tuple[Prompt, ...] = ()
+    preferences: tuple[Preference, ...] = ()
+    feedback: tuple[Feedback, ...] = ()
+    answers: tuple[Answered, ...] = ()
+
+    def write(self, path: Path) -> None:
+        """Write a JSON file that is complete or absent.
+
+        Raises:
+            EnvironmentProblem: The disk is full or refuses.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, _ADAPTER.dump_json(self))
+
+    @classmethod
+    def read(cls, path: Path) -> TrainingData:
+        """Read what `write` wrote.
+
+        Raises:
+            UserError: The file is not there or was changed.
+        """
+        try:
+            return _ADAPTER.validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise UserError(
+                f"The training data of this run cannot be read: {path}.", "Start a new run."
+            ) from error
+
+
+_ADAPTER = TypeAdapter(TrainingData)

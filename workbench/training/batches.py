@@ -1,0 +1,109 @@
+"""Gradients of a minibatch in pieces that fit into memory.
+
+A piece holds as many answers as its tokens allow, with answers of one length together, so that
+little of it is padding. Losses are sums divided by counts of the whole minibatch, so how it is cut
+changes memory and time and not the result.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from workbench.config.training import TrainingSettings
+from workbench.errors import EnvironmentProblem
+from workbench.events import Warned
+from workbench.training.learner import Learner
+
+log = logging.getLogger(__name__)
+
+# Of some rows: the loss to differentiate, and figures that add up to the minibatch's.
+LossOf = Callable[[list[int]], tuple[Tensor, dict[str, Tensor]]]
+# Tokens of each row, by its number.
+Widths = Sequence[int] | Mapping[int, int]
+_SMALLEST = 16
+
+
+def micro_batches(
+    rows: Sequence[int], widths: Widths, max_tokens: int
+) -> list[list[int]]:
+    """Cut rows into lists, longest first, whose padded size is at most `max_tokens`.
+
+    Args:
+        rows: Numbers of rows.
+        widths: Tokens of every row, by its number.
+        max_tokens: Of one list: its number of rows times the longest of them. A row that is
+            longer makes a list of its own.
+    """
+    parts: list[list[int]] = []
+    for row in sorted(rows, key=lambda row: -widths[row]):
+        if parts and (len(parts[-1]) + 1) * widths[parts[-1][0]] <= max_tokens:
+            parts[-1].append(row)
+        else:
+            parts.append([row])
+    return parts
+
+
+def accumulate(
+    learner: Learner[TrainingSettings], rows: Sequence[int], widths: Widths, loss_of: LossOf
+) -> Generator[Warned, None, dict[str, float]]:
+    """Add up the gradients of a minibatch, and its figures over all processes.
+
+    When memory runs out, the minibatch is begun again in pieces of half the size: nothing is lost,
+    and the next minibatches keep to the smaller size.
+
+    Raises:
+        EnvironmentProblem: A single answer does not fit.
+    """
+    longest_first = sorted(rows, key=lambda row: -widths[row])
+    mine = longest_first[learner.ranks.rank :: learner.ranks.size]
+    while True:
+        try:
+            figures = _accumulate_once(learner, mine, widths, loss_of)
+            break
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            yield _halve(learner, max((widths[row] for row in mine), default=0))
+    learner.ranks.sum_gradients_(learner.trainable())
+    return learner.ranks.summed(figures)
+
+
+def _accumulate_once(
+    learner: Learner[TrainingSettings], rows: Sequence[int], widths: Widths, loss_of: LossOf
+) -> dict[str, float]:
+    sums: dict[str, Tensor] = {}
+    for part in micro_batches(rows, widths, learner.micro_batch_tokens):
+        loss, figures = loss_of(part)
+        torch.autograd.backward(loss)
+        for name, value in figures.items():
+            value = value.detach()
+            sums[name] = sums[name] + value if name in sums else value
+    return {name: float(value) for name, value in sums.items()}
+
+
+def _halve(learner: Learner[TrainingSettings], longest: int) -> Warned:
+    learner.optimiser.zero_grad(set_to_none=True)
+    if learner.model.device.type == "cuda":
+        torch.cuda.empty_cache()
+    before = learner.micro_batch_tokens
+    if before <= max(longest, _SMALLEST):
+        raise EnvironmentProblem(
+            "There is not enough memory for the gradients of a single answer.",
+            "Lower the answer length, adapt fewer layers, or choose a smaller model.",
+        )
+    learner.micro_batch_tokens = max(before // 2, _SMALLEST)
+    log.warning("out of memory at %d tokens, going on with half", before)
+    return Warned(
+        f"Memory ran out with {before} tokens at once; the step is done again with "
+        f"{learner.micro_batch_tokens}.",
+        "Nothing is lost. Lower Micro-batch in the next run.",
+    )
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device said that it has no memory left; the processor's error has no class."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

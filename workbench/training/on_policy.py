@@ -1,0 +1,147 @@
+"""The loop of algorithms that learn from the policy's own answers, and what they share.
+
+One update: roll out a batch, let the algorithm learn from it, tell its figures and some samples,
+save a checkpoint now and then. An algorithm's own file says how it learns.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from workbench.cancel import CancelToken
+from workbench.config.training import OnPolicySettings, TrainingSettings
+from workbench.data.chat_template import decode_answer
+from workbench.data.folders import atomic_folder
+from workbench.data.records import Prompt
+from workbench.errors import Cancelled, UserError
+from workbench.events import Event, Sample, Saved, Step
+from workbench.models import adapters
+from workbench.objectives.rollout import Rollout
+from workbench.training.critic import Critic
+from workbench.training.inputs import Inputs
+from workbench.training.learner import Learner
+from workbench.training.loop import batch_indices
+from workbench.training.rollouts import roll_out
+from workbench.training.tally import Clock, Totals
+
+S = TypeVar("S", bound=OnPolicySettings)
+T = TypeVar("T", bound=TrainingSettings)
+
+# How an algorithm learns from one batch: gradient steps, then figures of its own.
+Learn = Callable[[Rollout, Totals], Generator[Event, None, dict[str, float]]]
+
+
+def run(
+    learner: Learner[S],
+    inputs: Inputs,
+    cancel: CancelToken,
+    learn: Learn,
+    critic: Critic | None = None,
+) -> Iterator[Event]:
+    """Train to the end; yields `Step` and `Sample`s per update, `Saved` per checkpoint.
+
+    A stop gives up the answers being generated (they are drawn again on going on) or finishes the
+    gradient steps under way, then saves; going on from there is bit-equal to never having stopped.
+
+    Raises:
+        UserError: No prompts, no reward, or numbers that are not numbers any more.
+        Cancelled: The token was cancelled; the last checkpoint stays.
+    """
+    prompts, reward, settings = inputs.need_prompts(), inputs.need_reward(), learner.settings
+    model, ranks = learner.model, learner.ranks
+    if settings.batch_size < ranks.size:
+        raise UserError(
+            f"A batch of {settings.batch_size} answers does not fill {ranks.size} processes.",
+            "Raise Batch size, or start fewer processes.",
+        )
+    encoded = [model.encode_prompt(p.messages) for p in prompts]
+    n_prompts = settings.batch_size // settings.answers_per_prompt
+    last_saved = learner.update if inputs.resume_from is not None else -1
+
+    while learner.update < settings.updates and not ranks.any(cancel.should_stop):
+        began, clock, totals = time.perf_counter(), Clock(), Totals()
+        chosen = [
+            i
+            for i in batch_indices(len(prompts), n_prompts, learner.update, settings.seed)
+            for _ in range(settings.answers_per_prompt)
+        ]
+        batch = [prompts[i] for i in chosen]
+        try:
+            rollout = yield from roll_out(
+                learner, batch, [encoded[i] for i in chosen], reward, cancel, clock, critic
+            )
+        except Cancelled:
+            if cancel.is_cancelled:
+                raise
+            break
+        lr = learner.set_learning_rate(settings.updates)
+        with clock.timing("optimise"), adapters.active(model, learner.adapter):
+            figures = yield from learn(rollout, totals)
+        yield from totals.warnings(learner.update + 1)
+        learner.update += 1
+        figures = {
+            **_facts(rollout),
+            "optim/lr": lr,
+            **totals.metrics(),
+            **figures,
+            **clock.metrics(),
+        }
+        yield Step(learner.update, settings.updates, figures, time.perf_counter() - began)
+        yield from _samples(learner, batch, rollout)
+        learner.count_skipped(totals)
+        if settings.checkpoint_every and learner.update % settings.checkpoint_every == 0:
+            yield from save_checkpoint(learner, inputs.run_dir)
+            last_saved = learner.update
+
+    if cancel.is_cancelled:
+        raise Cancelled
+    if last_saved != learner.update:
+        yield from save_checkpoint(learner, inputs.run_dir)
+    yield from save_adapter(learner, inputs.run_dir)
+
+
+def _facts(rollout: Rollout) -> dict[str, float]:
+    """Figures of a batch that need no algorithm."""
+    kl = (rollout.old_logps - rollout.ref_logps).mul(rollout.is_response).sum(1)
+    return {
+        "objective/scores": float(rollout.scores.mean()),
+        "objective/kl": float(kl.mean()),
+        "completions/mean_length": float(rollout.is_response.sum(1).float().mean()),
+        "completions/eos_rate": float(rollout.ended.float().mean()),
+    }
+
+
+def _samples(learner: Learner[S], batch: Sequence[Prompt], rollout: Rollout) -> Iterator[Event]:
+    """The first answers of the batch: an honest draw, not the best ones."""
+    kl = ((rollout.old_logps - rollout.ref_logps) * rollout.is_response).sum(1)
+    for row in range(min(learner.settings.n_samples, len(batch))):
+        ids = rollout.response_ids[row][rollout.is_response[row]].tolist()
+        yield Sample(
+            step=learner.update,
+            prompt_id=batch[row].id,
+            text=decode_answer(learner.model.tokenizer, ids),
+            reward=float(rollout.scores[row]),
+            kl=float(kl[row]),
+            n_tokens=len(ids),
+            is_finished=bool(rollout.ended[row]),
+        )
+
+
+def save_checkpoint(learner: Learner[T], run_dir: Path) -> Iterator[Event]:
+    """Write a checkpoint of the update that is done; one process does."""
+    if learner.ranks.is_main:
+        folder = run_dir / "checkpoints" / f"step-{learner.update:06d}"
+        learner.save(folder)
+        yield Saved(learner.update, "checkpoint", str(folder))
+
+
+def save_adapter(learner: Learner[T], run_dir: Path) -> Iterator[Event]:
+    """Write what was learned, as a PEFT folder."""
+    if learner.ranks.is_main:
+        folder = run_dir / "adapter"
+        with atomic_folder(folder, is_replacing=True) as partial:
+            adapters.save(learner.model, learner.adapter, learner.settings.lora, partial)
+        yield Saved(learner.update, "adapter", str(folder))

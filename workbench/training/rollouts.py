@@ -1,0 +1,247 @@
+"""Answers of the policy with everything that is measured when they are sampled.
+
+    1. answer a batch of prompts with the policy, keeping log-probabilities (and values) as they
+       were when sampled;
+    2. hidden states below the first adapted layer, once, for all that follows;
+    3. log-probabilities under the reference;
+    4. scores.
+
+B answers, P prompt tokens, T response tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+
+import torch
+from torch import Tensor
+
+from workbench.cancel import CancelToken
+from workbench.config.training import OnPolicySettings
+from workbench.data.records import Message, Prompt
+from workbench.errors import UserError
+from workbench.events import Event, Progress
+from workbench.models import adapters
+from workbench.models.decoding import Samples, sample, seeds
+from workbench.models.loading import Trunk
+from workbench.objectives.rollout import Rollout
+from workbench.rewards.base import PrefixReward, RewardFunction
+from workbench.rewards.neural import RewardModel
+from workbench.training.batches import micro_batches
+from workbench.training.critic import Critic
+from workbench.training.learner import Learner
+from workbench.training.loop import require_finite
+from workbench.training.tally import Clock
+
+_SAMPLE = 2  # what a key of `seeds` is for
+# Without gradients only one layer's activations are in memory, not all.
+_FORWARD_FACTOR = 4
+
+
+def roll_out(
+    learner: Learner[OnPolicySettings],
+    batch: Sequence[Prompt],
+    encoded: Sequence[Sequence[int]],
+    reward: RewardFunction,
+    cancel: CancelToken,
+    clock: Clock,
+    critic: Critic | None = None,
+) -> Generator[Event, None, Rollout]:
+    """Answer a batch of prompts, each process its share, and score the answers.
+
+    Raises:
+        Cancelled: On a stop as well: the same answers are drawn again on going on.
+    """
+    model, settings, mine = learner.model, learner.settings, learner.ranks.share(len(batch))
+    batch, encoded = batch[mine], encoded[mine]
+    answer_seeds = seeds(settings.seed, _SAMPLE, learner.update, n=settings.batch_size)[mine]
+    check = cancel.raise_if_stopping
+    with adapters.active(model, learner.adapter), clock.timing("generate"):
+        sampling = sample(
+            model,
+            encoded,
+            answer_seeds,
+            max_new_tokens=settings.max_new_tokens,
+            temperature=settings.temperature,
+            value_head=None if critic is None or critic.is_own else critic.head,
+            check=check,
+        )
+        samples = yield from _with_progress(sampling, len(batch))
+    with model.checking(check), clock.timing("score"), torch.no_grad():
+        rollout = _measured(learner, samples, critic)
+        messages = [p.messages for p in batch]
+        scores, token_scores = _scored(learner, rollout, messages, reward)
+    require_finite(scores.tolist(), f"The score of {reward.name}")
+    rollout = rollout._replace(scores=scores, token_scores=token_scores)
+    parts = learner.ranks.gathered(rollout)
+    return parts[0] if len(parts) == 1 else Rollout.joined(parts)
+
+
+def _with_progress(
+    sampling: Generator[object, None, Samples], total: int
+) -> Generator[Event, None, Samples]:
+    done = 0
+    while True:
+        try:
+            next(sampling)
+        except StopIteration as end:
+            samples: Samples = end.value
+            return samples
+        done += 1
+        yield Progress(done, total, "Generating answers")
+
+
+def _measured(
+    learner: Learner[OnPolicySettings], samples: Samples, critic: Critic | None
+) -> Rollout:
+    """The samples with trunk, reference and values; scores follow."""
+    model = learner.model
+    blank = torch.zeros_like(samples.logps)
+    rollout = Rollout(
+        prompt_ids=samples.prompt_ids,
+        prompt_mask=samples.prompt_mask,
+        response_ids=samples.response_ids,
+        is_response=samples.is_response,
+        old_logps=samples.logps,
+        ref_logps=samples.logps,
+        old_values=samples.values,
+        scores=blank[:, 0],
+        ended=samples.ended,
+    )
+    if learner.first_layer:
+        rollout = rollout._replace(trunk=_trunk(learner, rollout))
+    if model.dtype != torch.float32:
+        # In bfloat16 the decode path and the training path differ by up to 1 per token: the old
+        # log-probabilities must come from the path that will be differentiated.
+        with adapters.active(model, learner.adapter):
+            old_logps = policy_logps(learner, rollout)
+        rollout = rollout._replace(old_logps=old_logps, ref_logps=old_logps)
+    if learner.update > 0:
+        # Before the first step the policy is its reference, and their KL exactly 0.
+        with adapters.active(model, learner.reference):
+            rollout = rollout._replace(ref_logps=policy_logps(learner, rollout))
+    if critic is not None and critic.is_own:
+        values = in_parts(learner, rollout, lambda part: critic.values(part, None))
+        rollout = rollout._replace(old_values=values)
+    return rollout
+
+
+def closed(rollout: Rollout, pad_id: int, stop_id: int) -> tuple[Tensor, Tensor]:
+    """Answers that end with exactly one stop token, as rewards read them.
+
+    Returns:
+        (B, T + 1) ids and (B, T + 1) bool: cut answers got a stop token.
+    """
+    ids = torch.nn.functional.pad(rollout.response_ids, (0, 1), value=pad_id)
+    is_closed = torch.nn.functional.pad(rollout.is_response, (0, 1), value=False)
+    cut = (~rollout.ended).nonzero()[:, 0]
+    ends = rollout.is_response.sum(1)[cut]
+    ids, is_closed = ids.clone(), is_closed.clone()
+    ids[cut, ends] = stop_id
+    is_closed[cut, ends] = True
+    return ids, is_closed
+
+
+def _trunk(learner: Learner[OnPolicySettings], rollout: Rollout) -> Tensor:
+    """Hidden states (B, P + T + 1, H) below the first adapted layer, of closed answers."""
+    model = learner.model
+    ids, is_closed = closed(rollout, model.pad_id, model.stop_id)
+    all_ids = torch.cat([rollout.prompt_ids, ids], dim=1)
+    mask = torch.cat([rollout.prompt_mask, is_closed], dim=1)
+    size = max(1, learner.micro_batch_tokens * _FORWARD_FACTOR // all_ids.shape[1])
+    parts = [
+        model.trunk(all_ids[i : i + size], mask[i : i + size], learner.first_layer).states
+        for i in range(0, len(all_ids), size)
+    ]
+    return torch.cat(parts)
+
+
+def trunk_of(learner: Learner[OnPolicySettings], part: Rollout) -> Trunk | None:
+    """The stored lower states of some answers, if there are any."""
+    return None if part.trunk is None else Trunk(part.trunk, learner.first_layer)
+
+
+def response_states(learner: Learner[OnPolicySettings], part: Rollout) -> Tensor:
+    """States (B, T, H) from which each response token was predicted, by the active adapter."""
+    return learner.model.response_states(
+        part.prompt_ids,
+        part.prompt_mask,
+        part.response_ids,
+        part.is_response,
+        trunk=trunk_of(learner, part),
+    )
+
+
+def policy_logps(learner: Learner[OnPolicySettings], rollout: Rollout) -> Tensor:
+    """Log-probabilities (B, T) of sampled tokens under the active adapter, 0 on padding."""
+
+    def logps(part: Rollout) -> Tensor:
+        states = response_states(learner, part)
+        temperature = learner.settings.temperature
+        return learner.model.logps(states, part.response_ids, part.is_response, temperature)[0]
+
+    return in_parts(learner, rollout, logps)
+
+
+def in_parts(
+    learner: Learner[OnPolicySettings], rollout: Rollout, compute: Callable[[Rollout], Tensor]
+) -> Tensor:
+    """A (B, T) figure of all answers, computed in pieces that fit into memory, no gradients."""
+    result = torch.zeros_like(rollout.old_logps)
+    budget = learner.micro_batch_tokens * _FORWARD_FACTOR
+    for rows in micro_batches(range(len(result)), rollout.widths(), budget):
+        part = rollout.select(torch.tensor(rows, device=result.device)).trimmed()
+        values = compute(part)
+        result[rows, : values.shape[1]] = values
+    return result
+
+
+def _scored(
+    learner: Learner[OnPolicySettings],
+    rollout: Rollout,
+    messages: Sequence[Sequence[Message]],
+    reward: RewardFunction,
+) -> tuple[Tensor, Tensor | None]:
+    """Scores (B,), and what each token added to them (B, T) when that is wanted."""
+    answers = [
+        ids[is_response].tolist()
+        for ids, is_response in zip(rollout.response_ids, rollout.is_response, strict=True)
+    ]
+    device = rollout.old_logps.device
+    if getattr(learner.settings, "reward_at", "end") != "end":
+        if not isinstance(reward, PrefixReward):
+            raise UserError(
+                f"{reward.name} can only score whole answers.",
+                "Set Reward at to end, or choose a reward model.",
+            )
+        token_scores = torch.zeros_like(rollout.old_logps)
+        potentials = reward.score_prefixes(messages, answers)
+        for row, potential in enumerate(potentials):
+            token_scores[row, : len(potential) - 1] = torch.tensor(potential, device=device).diff()
+        scores = torch.tensor([p[-1] for p in potentials], device=device)
+        return scores, token_scores
+    if isinstance(reward, RewardModel) and rollout.trunk is not None:
+        trunk = Trunk(rollout.trunk, learner.first_layer)
+        if reward.can_read(learner.model, trunk):
+            ids, is_closed = closed(rollout, learner.model.pad_id, learner.model.stop_id)
+            scores = reward.score_rollout(
+                rollout.prompt_ids, rollout.prompt_mask, ids, is_closed, trunk
+            )
+            return scores, None
+    return torch.tensor(reward.score(messages, answers), device=device), None
+
+
+def shaped_scores(learner: Learner[OnPolicySettings], rollout: Rollout) -> Tensor:
+    """Scores (B,) normalised, clipped, and punished for cut answers.
+
+    The first batch fixes shift and scale: the policy still is the reference then.
+    """
+    settings, scores, counters = learner.settings, rollout.scores, learner.counters
+    if settings.normalise_scores:
+        if "score_shift" not in counters:
+            counters["score_shift"] = float(scores.mean())
+            counters["score_scale"] = max(float(scores.std(unbiased=False)), 1e-6)
+        scores = (scores - counters["score_shift"]) / counters["score_scale"]
+    if settings.score_clip:
+        scores = scores.clamp(-settings.score_clip, settings.score_clip)
+    return scores - settings.missing_eos_penalty * (~rollout.ended).float()
