@@ -34,7 +34,8 @@ from workbench.models import adapters
 from workbench.models.loading import LoadedModel
 from workbench.rewards.base import RewardFunction
 from workbench.rewards.neural import RewardModel
-from workbench.training import ppo
+from workbench.training import policy_gradient, ppo
+from workbench.training.inputs import Inputs
 from workbench.training.loop import LiveSettings, permutation
 
 TOKEN = 7
@@ -45,7 +46,7 @@ def _settings(**changes: Any) -> PPOSettings:
     values: dict[str, Any] = {
         "updates": 3,
         "batch_size": 16,
-        "micro_batch_size": 16,
+        "micro_batch_tokens": 512,
         "minibatches": 2,
         "epochs": 2,
         "learning_rate": 1e-2,
@@ -75,15 +76,14 @@ class Finished:
     ) -> None:
         self.run_dir = run_dir
         self.events: list[Event] = []
-        for event in ppo.train(
+        inputs = Inputs(
             model,
-            prompts or tinymodels.prompts(),
-            reward or TokenShare(TOKEN),
-            settings,
-            cancel or CancelToken(),
             run_dir,
+            prompts=tinymodels.prompts() if prompts is None else prompts,
+            reward=reward or TokenShare(TOKEN),
             **kwargs,
-        ):
+        )
+        for event in ppo.train(settings, inputs, cancel or CancelToken()):
             self.events.append(event)
             if on_event is not None:
                 on_event(event)
@@ -119,7 +119,7 @@ class Finished:
             {k: v.tolist() for k, v in self.adapter().items()},
             {
                 k: v.tolist()
-                for k, v in load_file(self.last_checkpoint / "value_head.safetensors").items()
+                for k, v in load_file(self.last_checkpoint / "heads.safetensors").items()
             },
             _plain(self.optimiser()["state"]),
             (self.last_checkpoint / "state.json").read_text(),
@@ -321,7 +321,7 @@ def test_each_epoch_of_each_update_has_an_order_of_its_own(
         orders.append(permutation(n, *key))
         return orders[-1]
 
-    monkeypatch.setattr(ppo, "permutation", note)
+    monkeypatch.setattr(policy_gradient, "permutation", note)
     Finished(llama, _settings(updates=3, epochs=2), tmp_path)
     assert len(orders) == 6
     assert all(sorted(order) == list(range(16)) for order in orders)

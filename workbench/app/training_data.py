@@ -86,7 +86,10 @@ def _feedback(ws: Workspace) -> list[Feedback]:
     judgements = ws.experiment.judgements
     found = []
     for pair in judgements.preferences():
-        found += [Feedback(pair.prompt, pair.chosen, True), Feedback(pair.prompt, pair.rejected, False)]
+        found += [
+            Feedback(pair.prompt, pair.chosen, True),
+            Feedback(pair.prompt, pair.rejected, False),
+        ]
     for undecided in judgements.ties():
         if undecided.judgement.verdict == "both_bad":
             texts = (undecided.first_text, undecided.second_text)

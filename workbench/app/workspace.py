@@ -206,7 +206,8 @@ class Workspace:
         n_judged = min(n_judged, n_comparisons)  # two people may have judged one pair
         finished = [r for r in experiment.runs.list() if r.status in ("done", "stopped")]
         n = {
-            kind: sum(r.kind == kind for r in finished) for kind in ("reward", "policy", "evaluation")
+            kind: sum(r.kind == kind for r in finished)
+            for kind in ("reward", "policy", "evaluation")
         }
         n_prompts = experiment.prompts.count()
         n_completions = experiment.completions.count()

@@ -20,7 +20,9 @@ from workbench.errors import UserError
 ENVIRONMENT = "RLHF_WORKBENCH_EXPERIMENT"
 SAMPLING = SettingsFlags(SamplingSettings)
 ANNOTATOR = SettingsFlags(AnnotatorSettings)
-TRAINING = {how.name: SettingsFlags(how.settings, how.presets) for how in (REWARD, *ALGORITHMS.values())}
+TRAINING = {
+    how.name: SettingsFlags(how.settings, how.presets) for how in (REWARD, *ALGORITHMS.values())
+}
 EVALUATION = SettingsFlags(EvaluationSettings)
 EVALUATION_ANNOTATOR = SettingsFlags(AnnotatorSettings, prefix="annotator.")
 TOUR = SettingsFlags(TourSettings)

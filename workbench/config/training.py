@@ -7,8 +7,17 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from workbench.config.lora import LoraSettings
-from workbench.config.spec import CHECKPOINTS, DATA, GENERATION, KL, OPTIMISATION, REWARD, RUN
-from workbench.config.spec import Settings, hyper
+from workbench.config.spec import (
+    CHECKPOINTS,
+    DATA,
+    GENERATION,
+    KL,
+    OPTIMISATION,
+    REWARD,
+    RUN,
+    Settings,
+    hyper,
+)
 
 
 class TrainingSettings(Settings):
@@ -259,7 +268,5 @@ def check_parts(batch_size: int, name: str, parts: int, what: str) -> None:
     if batch_size % parts:
         below = batch_size // parts * parts
         nearest = [str(n) for n in (below, below + parts) if n]
-        msg = (
-            f"{name}: Must be a multiple of {what} ({parts}). Nearest: {' or '.join(nearest)}."
-        )
+        msg = f"{name}: Must be a multiple of {what} ({parts}). Nearest: {' or '.join(nearest)}."
         raise ValueError(msg)

@@ -72,6 +72,13 @@ def remove(base: LoadedModel, name: str) -> None:
             layer.delete_adapter(name)
 
 
+def remove_all(base: LoadedModel) -> None:
+    """Take every adapter off the base: at the end of a run, whatever it put there."""
+    names = {name for layer in _layers(base) for name in layer._all_available_adapter_names()}
+    for name in names:
+        remove(base, name)
+
+
 @contextmanager
 def active(base: LoadedModel, name: str | None) -> Iterator[None]:
     """Compute with one adapter, or with none: the reference. Outside of it none is active."""
@@ -211,6 +218,11 @@ def merge(base: LoadedModel, folder: Path, target: Path) -> None:
     merged: Any = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
     merged.to(base.dtype).save_pretrained(str(target))
     base.tokenizer.save_pretrained(str(target))
+
+
+def first_layer(base: LoadedModel, settings: LoraSettings) -> int:
+    """SHIM"""
+    return 0
 
 
 def _layers(base: LoadedModel) -> Iterator[Any]:

@@ -13,7 +13,6 @@ from workbench.config.lora import LoraSettings
 from workbench.data.folders import atomic_folder, verify
 from workbench.errors import UserError
 from workbench.models import adapters
-from workbench.models.heads import ScalarHead
 from workbench.models.loading import LoadedModel
 
 
@@ -22,15 +21,20 @@ def save(
     base: LoadedModel,
     name: str,
     lora: LoraSettings,
-    value_head: ScalarHead,
+    heads: Mapping[str, torch.nn.Module],
     optimiser: torch.optim.Optimizer,
+    algorithm: str,
     state: Mapping[str, object],
 ) -> None:
     """Write a checkpoint that is complete or absent. The adapter in it is a plain PEFT folder."""
     with atomic_folder(folder) as partial:
         adapters.save(base, name, lora, partial)
-        head = {k: v.detach().cpu().contiguous() for k, v in value_head.state_dict().items()}
-        save_file(head, str(partial / "value_head.safetensors"))
+        head = {
+            f"{n}.{k}": v.detach().cpu().contiguous()
+            for n, h in heads.items()
+            for k, v in h.state_dict().items()
+        }
+        save_file(head, str(partial / "heads.safetensors"))
         torch.save(optimiser.state_dict(), partial / "optimizer.pt")
         (partial / "state.json").write_text(json.dumps(dict(state)), encoding="utf-8")
 
@@ -39,8 +43,9 @@ def load(
     folder: Path,
     base: LoadedModel,
     name: str,
-    value_head: ScalarHead,
+    heads: Mapping[str, torch.nn.Module],
     optimiser: torch.optim.Optimizer,
+    algorithm: str,
 ) -> dict[str, object]:
     """Fill adapter, head and optimiser from a checkpoint and return its counters.
 
@@ -52,7 +57,11 @@ def load(
             f"The checkpoint {folder.name} is damaged: {problems[0]}", "Go on from an earlier one."
         )
     adapters.load_state(base, name, load_file(str(folder / "adapter_model.safetensors")))
-    value_head.load_state_dict(load_file(str(folder / "value_head.safetensors")))
+    stored = load_file(str(folder / "heads.safetensors"))
+    for n, h in heads.items():
+        h.load_state_dict(
+            {k.removeprefix(n + "."): v for k, v in stored.items() if k.startswith(n + ".")}
+        )
     optimiser.load_state_dict(
         torch.load(folder / "optimizer.pt", map_location=base.device, weights_only=True)
     )

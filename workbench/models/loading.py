@@ -9,7 +9,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,13 @@ log = logging.getLogger(__name__)
 
 OnProgress = Callable[[int, int, str], None]
 Check = Callable[[], None]
+
+
+class Trunk(NamedTuple):
+    """SHIM"""
+
+    states: Tensor
+    n_layers: int
 
 
 class LoadedModel:
@@ -102,7 +109,12 @@ class LoadedModel:
         return states
 
     def response_states(
-        self, prompt_ids: Tensor, prompt_mask: Tensor, response_ids: Tensor, is_response: Tensor
+        self,
+        prompt_ids: Tensor,
+        prompt_mask: Tensor,
+        response_ids: Tensor,
+        is_response: Tensor,
+        trunk: Trunk | None = None,
     ) -> Tensor:
         """Hidden states from which each response token was predicted.
 
@@ -119,6 +131,29 @@ class LoadedModel:
         attention_mask = torch.cat([prompt_mask, is_response], dim=1)
         start = prompt_ids.shape[1] - 1
         return self.states(ids, attention_mask)[:, start : start + response_ids.shape[1]]
+
+    def answer_states(
+        self,
+        prompt_ids: Tensor,
+        prompt_mask: Tensor,
+        closed_ids: Tensor,
+        is_closed: Tensor,
+        trunk: Trunk | None = None,
+    ) -> Tensor:
+        """SHIM"""
+        ids = torch.cat([prompt_ids, closed_ids], dim=1)
+        mask = torch.cat([prompt_mask, is_closed], dim=1)
+        last = prompt_ids.shape[1] + is_closed.sum(1) - 1
+        return self.states(ids, mask)[torch.arange(len(ids)), last]
+
+    @contextmanager
+    def parked(self) -> Iterator[None]:
+        """SHIM"""
+        yield
+
+    def trunk(self, ids: Tensor, mask: Tensor, n_layers: int) -> Trunk:
+        """SHIM"""
+        raise NotImplementedError
 
     def logps(
         self,

@@ -35,7 +35,8 @@ class Rollout(NamedTuple):
 
     def select(self, index: Tensor) -> Rollout:
         """The answers at `index` (integers or bool), in its order."""
-        return Rollout(*(None if field is None else field[index] for field in self))
+        chosen = {name: f[index] for name, f in self._asdict().items() if f is not None}
+        return Rollout(**chosen)
 
     def trimmed(self) -> Rollout:
         """The same without columns that are padding in every row."""
@@ -62,9 +63,8 @@ class Rollout(NamedTuple):
         n_prompt = max(part.prompt_ids.shape[1] for part in parts)
         n_response = max(part.response_ids.shape[1] for part in parts)
         padded = [part._padded(n_prompt, n_response) for part in parts]
-        return Rollout(
-            *(None if fields[0] is None else torch.cat(fields) for fields in zip(*padded, strict=True))
-        )
+        names = [name for name, field in padded[0]._asdict().items() if field is not None]
+        return Rollout(**{n: torch.cat([getattr(p, n) for p in padded]) for n in names})
 
     def _padded(self, n_prompt: int, n_response: int) -> Rollout:
         left = n_prompt - self.prompt_ids.shape[1]

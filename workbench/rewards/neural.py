@@ -67,6 +67,16 @@ class RewardModel:
         self.lora = lora
         self.name = name
         self.tokens_at_once = 4096
+        self.trainable: list[torch.nn.Parameter] = []
+
+    @classmethod
+    def fresh(cls, base: LoadedModel, lora: LoraSettings, seed: int) -> RewardModel:
+        """A new one whose adapter and head are trainable; the adapter's are `trainable`."""
+        head = ScalarHead(base.hidden_size, bias=False)
+        head.init_normal_(torch.Generator().manual_seed(seed))
+        model = cls(base, head.to(base.device), lora)
+        model.trainable = adapters.add(base, ADAPTER, lora, seed)
+        return model
 
     @classmethod
     def load(cls, base: LoadedModel, folder: Path) -> RewardModel:
@@ -191,10 +201,3 @@ class RewardModel:
                 )
                 scores.append(self.head(states))
         return torch.cat(scores)
-
-
-def fresh_head(base: LoadedModel, seed: int) -> ScalarHead:
-    """A score head as training starts with it."""
-    head = ScalarHead(base.hidden_size, bias=False)
-    head.init_normal_(torch.Generator().manual_seed(seed))
-    return head.to(base.device)

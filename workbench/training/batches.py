@@ -27,9 +27,7 @@ Widths = Sequence[int] | Mapping[int, int]
 _SMALLEST = 16
 
 
-def micro_batches(
-    rows: Sequence[int], widths: Widths, max_tokens: int
-) -> list[list[int]]:
+def micro_batches(rows: Sequence[int], widths: Widths, max_tokens: int) -> list[list[int]]:
     """Cut rows into lists, longest first, whose padded size is at most `max_tokens`.
 
     Args:

@@ -23,6 +23,7 @@ ADAPTER = "policy"
 REFERENCE = "reference"
 _MOST_SKIPPED = 3
 
+S = TypeVar("S", bound=TrainingSettings)
 S_co = TypeVar("S_co", bound=TrainingSettings, covariant=True)
 
 
@@ -61,55 +62,6 @@ class Learner(Generic[S_co]):
     micro_batch_tokens: int
     update: int = 0
     counters: dict[str, float] = field(default_factory=dict)
-
-    @classmethod
-    def fresh(
-        cls,
-        algorithm: str,
-        settings: S_co,
-        inputs: Inputs,
-        heads: Mapping[str, nn.Module] | None = None,
-        adapter: str = ADAPTER,
-    ) -> Learner[S_co]:
-        """Start on the base, on another run's adapter, or where a checkpoint left off.
-
-        A fresh adapter changes nothing (B = 0). One that starts from another run's has that as its
-        reference too: RL after supervised fine-tuning is held near to the fine-tuned model.
-
-        Raises:
-            UserError: The adapter or the checkpoint does not fit.
-        """
-        model = inputs.model
-        lora = settings.lora if inputs.start is None else adapters.lora_settings(inputs.start)
-        parameters = adapters.add(model, adapter, lora, settings.seed)
-        reference = None
-        if inputs.start is not None:
-            reference = REFERENCE
-            adapters.load(model, reference, inputs.start)
-            adapters.load_state(model, adapter, adapters.state(model, reference))
-        own = {name: head.to(model.device) for name, head in (heads or {}).items()}
-        learner = cls(
-            algorithm=algorithm,
-            model=model,
-            settings=settings.model_copy(update={"lora": lora}),
-            adapter=adapter,
-            reference=reference,
-            parameters=parameters,
-            heads=own,
-            optimiser=torch.optim.AdamW(
-                [*parameters, *_learning(own)],
-                lr=settings.learning_rate,
-                eps=settings.adam_eps,
-                weight_decay=0.0,
-            ),
-            live=inputs.live,
-            ranks=inputs.ranks,
-            first_layer=adapters.first_layer(model, lora),
-            micro_batch_tokens=settings.micro_batch_tokens,
-        )
-        if inputs.resume_from is not None:
-            learner.load(inputs.resume_from)
-        return learner
 
     def trainable(self) -> list[nn.Parameter]:
         """Everything that a step moves."""
@@ -179,6 +131,64 @@ class Learner(Generic[S_co]):
         self.update = int(str(state["update"]))
         self.micro_batch_tokens = int(str(state["micro_batch_tokens"]))
         self.counters = {str(name): float(value) for name, value in counters.items()}
+
+
+def begin(
+    algorithm: str,
+    settings: S,
+    inputs: Inputs,
+    heads: Mapping[str, nn.Module] | None = None,
+    adapter: str = ADAPTER,
+    parameters: list[nn.Parameter] | None = None,
+) -> Learner[S]:
+    """Start on the base, on another run's adapter, or where a checkpoint left off.
+
+    A fresh adapter changes nothing (B = 0). One that starts from another run's has that as its
+    reference too: RL after supervised fine-tuning is held near to the fine-tuned model.
+
+    Args:
+        algorithm: Its name.
+        settings: The hyperparameters.
+        inputs: Where to start, and with whom.
+        heads: What learns, or is kept, beside the adapter.
+        adapter: Its name on the base.
+        parameters: Those of the adapter when it is on the base already.
+
+    Raises:
+        UserError: The adapter or the checkpoint does not fit.
+    """
+    model = inputs.model
+    lora = settings.lora if inputs.start is None else adapters.lora_settings(inputs.start)
+    if parameters is None:
+        parameters = adapters.add(model, adapter, lora, settings.seed)
+    reference = None
+    if inputs.start is not None:
+        reference = REFERENCE
+        adapters.load(model, reference, inputs.start)
+        adapters.load_state(model, adapter, adapters.state(model, reference))
+    own = {name: head.to(model.device) for name, head in (heads or {}).items()}
+    learner = Learner(
+        algorithm=algorithm,
+        model=model,
+        settings=settings.model_copy(update={"lora": lora}),
+        adapter=adapter,
+        reference=reference,
+        parameters=parameters,
+        heads=own,
+        optimiser=torch.optim.AdamW(
+            [*parameters, *_learning(own)],
+            lr=settings.learning_rate,
+            eps=settings.adam_eps,
+            weight_decay=0.0,
+        ),
+        live=inputs.live,
+        ranks=inputs.ranks,
+        first_layer=adapters.first_layer(model, lora),
+        micro_batch_tokens=settings.micro_batch_tokens,
+    )
+    if inputs.resume_from is not None:
+        learner.load(inputs.resume_from)
+    return learner
 
 
 def _learning(heads: Mapping[str, nn.Module]) -> Iterator[nn.Parameter]:

@@ -106,30 +106,30 @@ def run(
     per_epoch = steps_per_epoch(split, settings.batch_size)
     total = per_epoch * settings.epochs
     last_saved = learner.update if inputs.resume_from is not None else -1
-    with learner.model.checking(cancel.raise_if_cancelled):
-        with adapters.active(learner.model, learner.adapter):
-            if learner.update == 0:
-                yield Evaluated(0, evaluate())
-            while learner.update < total and not learner.ranks.any(cancel.should_stop):
-                began, clock, totals = time.perf_counter(), Clock(), Totals()
-                batch = batch_of(split, settings.batch_size, learner.update, settings.seed)
-                lr = learner.set_learning_rate(total)
-                with clock.timing("optimise"):
-                    figures = yield from learn(batch, totals)
-                yield from totals.warnings(learner.update + 1)
-                learner.update += 1
-                figures = {"optim/lr": lr, **totals.metrics(), **figures, **clock.metrics()}
-                yield Step(learner.update, total, figures, time.perf_counter() - began)
-                learner.count_skipped(totals)
-                if learner.update % per_epoch == 0:
-                    yield Progress(learner.update, total, "Measuring on held-out data")
-                    yield Evaluated(learner.update, evaluate())
-                every = settings.checkpoint_every
-                if every and learner.update % every == 0:
-                    yield from save_checkpoint(learner, inputs.run_dir)
-                    last_saved = learner.update
-            if learner.update % per_epoch:
+    model = learner.model
+    with model.checking(cancel.raise_if_cancelled), adapters.active(model, learner.adapter):
+        if learner.update == 0:
+            yield Evaluated(0, evaluate())
+        while learner.update < total and not learner.ranks.any(cancel.should_stop):
+            began, clock, totals = time.perf_counter(), Clock(), Totals()
+            batch = batch_of(split, settings.batch_size, learner.update, settings.seed)
+            lr = learner.set_learning_rate(total)
+            with clock.timing("optimise"):
+                figures = yield from learn(batch, totals)
+            yield from totals.warnings(learner.update + 1)
+            learner.update += 1
+            figures = {"optim/lr": lr, **totals.metrics(), **figures, **clock.metrics()}
+            yield Step(learner.update, total, figures, time.perf_counter() - began)
+            learner.count_skipped(totals)
+            if learner.update % per_epoch == 0:
+                yield Progress(learner.update, total, "Measuring on held-out data")
                 yield Evaluated(learner.update, evaluate())
+            every = settings.checkpoint_every
+            if every and learner.update % every == 0:
+                yield from save_checkpoint(learner, inputs.run_dir)
+                last_saved = learner.update
+        if learner.update % per_epoch:
+            yield Evaluated(learner.update, evaluate())
     if cancel.is_cancelled:
         raise Cancelled
     if last_saved != learner.update:

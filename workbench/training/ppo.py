@@ -36,7 +36,7 @@ from workbench.training import on_policy
 from workbench.training.batches import accumulate
 from workbench.training.critic import Critic
 from workbench.training.inputs import Inputs
-from workbench.training.learner import Learner
+from workbench.training.learner import Learner, begin
 from workbench.training.policy_gradient import (
     Penalty,
     forward,
@@ -51,7 +51,7 @@ from workbench.training.tally import Totals
 def train(settings: PPOSettings, inputs: Inputs, cancel: CancelToken) -> Iterator[Event]:
     """Train the policy adapter; what is yielded and raised stands at `on_policy.run`."""
     critic = Critic(inputs.model, settings.value_network, settings.lora, settings.seed)
-    learner = Learner.fresh("ppo", settings, inputs, critic.modules)
+    learner = begin("ppo", settings, inputs, critic.modules)
     learn = partial(_learn, learner, critic, cancel)
     yield from on_policy.run(learner, inputs, cancel, learn, critic)
 

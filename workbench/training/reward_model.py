@@ -23,11 +23,11 @@ from workbench.errors import UserError
 from workbench.events import Event, Saved, Warned
 from workbench.objectives.intervals import wilson
 from workbench.objectives.preference import bradley_terry_loss, bradley_terry_nll
-from workbench.rewards.neural import ADAPTER, Encoded, RewardModel, fresh_head
+from workbench.rewards.neural import ADAPTER, Encoded, RewardModel
 from workbench.training import offline
 from workbench.training.batches import accumulate
 from workbench.training.inputs import Inputs
-from workbench.training.learner import Learner
+from workbench.training.learner import Learner, begin
 from workbench.training.loop import require_finite
 from workbench.training.tally import Totals
 
@@ -51,9 +51,9 @@ def train(settings: RewardModelSettings, inputs: Inputs, cancel: CancelToken) ->
         UserError: Too few usable pairs, or the loss is not a number any more.
         Cancelled: The token was cancelled; no reward model is written.
     """
-    head = fresh_head(inputs.model, settings.seed)
-    learner = Learner.fresh("reward", settings, inputs, {"score_head": head}, ADAPTER)
-    reward = RewardModel(inputs.model, head, settings.lora)
+    reward = RewardModel.fresh(inputs.model, settings.lora, settings.seed)
+    heads = {"score_head": reward.head}
+    learner = begin("reward", settings, inputs, heads, ADAPTER, reward.trainable)
     pairs, n_long = _encode(reward, inputs.preferences, settings)
     if n_long:
         yield Warned(
@@ -87,7 +87,6 @@ def _learn(
     totals: Totals,
 ) -> Generator[Event, None, dict[str, float]]:
     """One optimiser step on the pairs of a batch."""
-
     groups = _by_prompt([pairs[i] for i in batch])
 
     def loss_of(rows: list[int]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -219,7 +219,9 @@ class EvaluatePage(RunPage):
             self.submit(lambda: app_evaluate.compare(self.ws, run_id, settings, annotator))
 
     def _fill_policies(self) -> None:
-        runs = [r for r in self.ws.experiment.runs.list("policy") if r.status in ("done", "stopped")]
+        runs = [
+            r for r in self.ws.experiment.runs.list("policy") if r.status in ("done", "stopped")
+        ]
         ids = [r.id for r in runs[::-1]]
         if ids == [self.policy.itemData(i) for i in range(self.policy.count())]:
             return

@@ -6,6 +6,7 @@ from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QLabel, QVBoxLayout
 
 from workbench.app import reward as app_reward
+from workbench.app.training_data import usable_pairs
 from workbench.app.workspace import MIN_PAIRS, Workspace
 from workbench.config.reward_model import PRESETS, RewardModelSettings
 from workbench.config.toml import SettingsError
@@ -171,7 +172,7 @@ class RewardPage(RunPage):
 
     def _show_doubts(self) -> None:
         sentences = app_reward.check_pairs(self.ws)
-        self._n_pairs = len(app_reward.usable_pairs(self.ws)[0])
+        self._n_pairs = len(usable_pairs(self.ws)[0])
         self.doubts_card.setVisible(bool(sentences))
         self.doubts.setText("\n".join(sentences))
         self.doubts_card.set_fact(self.tr("{n} to look at").format(n=len(sentences)))
