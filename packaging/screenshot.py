@@ -97,7 +97,7 @@ def take(
     window.show()
     changed = {"updates": options.updates, "seed": 1}
     ppo = type(settings.ppo).model_validate({**settings.ppo.model_dump(), **changed})
-    job = window.bridge.watch(runs.train_ppo(ws, ppo, reward_run))
+    job = window.bridge.watch(runs.train(ws, "ppo", ppo, reward_run=reward_run))
     window.show_page("train")
     assert job.run_id is not None
     wait_until(lambda: n_updates(ws, job) >= options.at or job.finished is not None)

@@ -37,8 +37,8 @@ from workbench.ui.theme import theme
 FRAME_MS = 16
 # What one update works on; enough updates that no run ends while it is measured.
 SETTINGS: dict[str, dict[str, Any]] = {
-    "tiny": {"batch_size": 16, "micro_batch_size": 16, "max_new_tokens": 16},
-    "starter": {"batch_size": 4, "micro_batch_size": 4, "max_new_tokens": 24},
+    "tiny": {"batch_size": 16, "micro_batch_tokens": 1024, "max_new_tokens": 16},
+    "starter": {"batch_size": 4, "micro_batch_tokens": 256, "max_new_tokens": 24},
 }
 N_ANSWER_TOKENS = 16
 LONGEST_UPDATE_S = 300.0
@@ -92,7 +92,7 @@ def measure(folder: Path, model: str, seconds: float) -> tuple[Smoothness, Smoot
     window.show_page("train")
     _spin(lambda: False, 2.0)
     idle = phase("idle", seconds, lambda: 0)
-    job = runs.train_ppo(ws, PPOSettings(updates=100_000, checkpoint_every=0, **SETTINGS[model]))
+    job = runs.train(ws, "ppo", PPOSettings(updates=100_000, checkpoint_every=0, **SETTINGS[model]))
     steps: list[Step] = []
     window.bridge.happened.connect(lambda j, e: _note(steps, job, j, e))
     window.bridge.watch(job)

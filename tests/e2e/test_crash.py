@@ -57,7 +57,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(scored, start, capsys):
     process.wait()
 
     ws = Workspace.open(scored)
-    run_id = runs.runs(ws, "ppo")[0].id
+    run_id = runs.runs(ws, "policy")[0].id
     n_pairs = len(ws.experiment.judgements.preferences())
     assert ws.run(run_id).status == "interrupted"
     assert leftovers(scored) == []
@@ -75,7 +75,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(scored, start, capsys):
 
     assert main([*map(str, PPO), *where]) == 0
     ws = Workspace.open(scored)
-    whole_id = runs.runs(ws, "ppo")[0].id
+    whole_id = runs.runs(ws, "policy")[0].id
     assert whole_id != run_id
     weights = [
         (ws.artifact_folder(i, "adapter") / "adapter_model.safetensors").read_bytes()
@@ -101,7 +101,7 @@ def test_ctrl_c_stops_and_saves(scored, start):
     assert [e["kind"] for e in events if e["event"] == "Saved"][-2:] == ["checkpoint", "adapter"]
     assert "Press Ctrl+C again" in err
     ws = Workspace.open(scored)
-    run = runs.runs(ws, "ppo")[0]
+    run = runs.runs(ws, "policy")[0]
     assert run.status == "stopped"
     assert verify(ws.artifact_folder(run.id, "adapter")) == []
     assert ws.close(60)

@@ -2,7 +2,7 @@ import argparse
 
 import pytest
 
-from workbench.cli.parser import EVALUATION, EVALUATION_ANNOTATOR, PPO, TOUR, parse
+from workbench.cli.parser import EVALUATION, EVALUATION_ANNOTATOR, TOUR, TRAINING, parse
 from workbench.config import toml
 from workbench.config.ppo import PPOSettings
 from workbench.config.spec import Settings
@@ -11,7 +11,7 @@ from workbench.config.tour import TINY, TourSettings, defaults_for
 
 def test_every_hyperparameter_is_a_flag_that_gives_its_own_default_back():
     for command, flags, model in (
-        (["train", "ppo"], PPO, PPOSettings),
+        *((["train", name], flags, flags.model) for name, flags in TRAINING.items()),
         (["tour"], TOUR, TourSettings),
     ):
         defaults = dict(_values(model()))
@@ -37,7 +37,7 @@ def _values(settings, prefix=""):
 def test_flags_win_over_the_file_and_the_file_over_the_preset(tmp_path):
     (tmp_path / "s.toml").write_text("updates = 7\nbatch_size = 32\n[lora]\nr = 4\n")
     arguments = ["train", "ppo", "--preset", "quick look", "--config", str(tmp_path / "s.toml")]
-    settings = PPO.read(parse([*arguments, "--batch-size", "8", "--lora.alpha", "9"]))
+    settings = TRAINING["ppo"].read(parse([*arguments, "--batch-size", "8", "--lora.alpha", "9"]))
     assert (settings.updates, settings.batch_size, settings.max_new_tokens) == (7, 8, 32)
     assert (settings.lora.r, settings.lora.alpha) == (4, 9)
     assert settings.learning_rate == 1e-4
@@ -46,7 +46,10 @@ def test_flags_win_over_the_file_and_the_file_over_the_preset(tmp_path):
 def test_what_toml_dumps_the_config_flag_reads(tmp_path):
     settings = PPOSettings(updates=3, learning_rate=3e-4, is_kl_adaptive=True)
     (tmp_path / "s.toml").write_text(toml.dump(settings), encoding="utf-8")
-    assert PPO.read(parse(["train", "ppo", "--config", str(tmp_path / "s.toml")])) == settings
+    assert (
+        TRAINING["ppo"].read(parse(["train", "ppo", "--config", str(tmp_path / "s.toml")]))
+        == settings
+    )
 
 
 def test_two_settings_models_in_one_command_do_not_mix():

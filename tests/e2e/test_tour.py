@@ -28,7 +28,7 @@ def test_the_tour_on_the_tiny_model_makes_a_better_policy(command, tmp_path):
         assert low <= result[name] <= high
     assert result["win_rate_interval"][0] > 0.5
     assert result["kl_mean"] < 15
-    assert set(result["seconds"]) == {"generate", "judge", "reward", "ppo", "evaluate", "export"}
+    assert set(result["seconds"]) == {"generate", "judge", "reward", "policy", "evaluate", "export"}
 
     lines = (tmp_path / "tour" / "exports" / "preferences").rglob("*.jsonl")
     rows = [json.loads(line) for file in lines for line in file.read_text("utf-8").splitlines()]

@@ -43,7 +43,9 @@ def _fill(experiment: Experiment) -> None:
     experiment.comparisons.next_pending("ada")
     experiment.judgements.add(1, "second", "ada", "person", 2.5)
     experiment.judgements.add(2, "first", "simulated", "simulated", 0.0)
-    run_id = experiment.runs.create("ppo", "PPO 1", {"learning_rate": 1e-4}, {"n_prompts": 1})
+    run_id = experiment.runs.create(
+        "policy", "ppo", "PPO 1", {"learning_rate": 1e-4}, {"n_prompts": 1}
+    )
     experiment.runs.append_events(run_id, [Step(1, 1, {"objective/kl": 0.5}, 1.0)])
     experiment.runs.finish(run_id, "done")
 

@@ -351,7 +351,7 @@ def test_one_optimiser_step_per_minibatch(
     epochs: int, minibatches: int, llama: LoadedModel, tmp_path: Path
 ) -> None:
     """TRL's number does not depend on its minibatches at all (#5645)."""
-    settings = _settings(epochs=epochs, minibatches=minibatches, micro_batch_size=2)
+    settings = _settings(epochs=epochs, minibatches=minibatches, micro_batch_tokens=32)
     run = Finished(llama, settings, tmp_path)
     assert [m["optim/steps"] for m in run.metrics] == [epochs * minibatches] * 3
     counts = {float(s["step"]) for s in run.optimiser()["state"].values()}
@@ -379,17 +379,17 @@ def test_micro_batches_change_memory_only(
     """Answers of ragged lengths, weighted by their tokens, whatever part they sit in."""
     runs = {
         size: Finished(
-            tinymodels.load(folders[kind]), _steepest(micro_batch_size=size), tmp_path / str(size)
+            tinymodels.load(folders[kind]), _steepest(micro_batch_tokens=size), tmp_path / str(size)
         )
-        for size in (16, 4, 1)
+        for size in (512, 48, 16)
     }
-    whole = runs[16].adapter()
+    whole = runs[512].adapter()
     assert max(float(v.abs().max()) for k, v in whole.items() if "lora_B" in k) > 1e-5
-    for size in (4, 1):
+    for size in (48, 16):
         for key, weight in runs[size].adapter().items():
             step = float(whole[key].abs().max())
             assert_close(weight, whole[key], Level(2e-4 * step, 0.0))
-        for name, value in runs[16].metrics[0].items():
+        for name, value in runs[512].metrics[0].items():
             assert_close(runs[size].metrics[0][name], value, Level(1e-5, 1e-4))
 
 

@@ -11,12 +11,13 @@ from workbench.cancel import CancelToken
 from workbench.config.ppo import PPOSettings
 from workbench.events import Step
 from workbench.training import ppo
+from workbench.training.inputs import Inputs
 
 TOKEN = 7
 SETTINGS = {
     "updates": 25,
     "batch_size": 32,
-    "micro_batch_size": 32,
+    "micro_batch_tokens": 1024,
     "minibatches": 2,
     "epochs": 2,
     "learning_rate": 1e-2,
@@ -29,15 +30,21 @@ SETTINGS = {
 }
 
 
+def _inputs(folder: Path, tmp_path: Path, sign: float) -> Inputs:
+    return Inputs(
+        tinymodels.load(folder),
+        tmp_path,
+        prompts=tinymodels.prompts(),
+        reward=tinymodels.TokenShare(TOKEN, sign=sign),
+    )
+
+
 def _shares(folder: Path, tmp_path: Path, seed: int, sign: float) -> list[float]:
     """The mean share of the token in the answers of each update."""
     events = ppo.train(
-        tinymodels.load(folder),
-        tinymodels.prompts(),
-        tinymodels.TokenShare(TOKEN, sign=sign),
         PPOSettings.model_validate({**SETTINGS, "seed": seed}),
+        _inputs(folder, tmp_path, sign),
         CancelToken(),
-        tmp_path,
     )
     return [sign * e.metrics["objective/scores"] for e in events if isinstance(e, Step)]
 
@@ -58,12 +65,9 @@ def test_a_punished_token_goes_away(llama_folder: Path, tmp_path: Path) -> None:
 
 def test_the_value_head_learns_to_predict(llama_folder: Path, tmp_path: Path) -> None:
     events = ppo.train(
-        tinymodels.load(llama_folder),
-        tinymodels.prompts(),
-        tinymodels.TokenShare(TOKEN),
         PPOSettings.model_validate({**SETTINGS, "updates": 12, "value_coef": 1.0}),
+        _inputs(llama_folder, tmp_path, sign=1.0),
         CancelToken(),
-        tmp_path,
     )
     explained = [e.metrics["value/explained_variance"] for e in events if isinstance(e, Step)]
     assert abs(explained[0]) < 1e-6, "V = 0 at the start explains nothing"

@@ -249,7 +249,7 @@ def test_completions_keep_their_provenance(experiment: Experiment, add_prompt: A
 
 
 def test_runs_keep_figures_samples_and_warnings(experiment: Experiment) -> None:
-    run_id = experiment.runs.create("ppo", "PPO 1", {"lr": 1e-4}, {"model": "tiny"})
+    run_id = experiment.runs.create("policy", "ppo", "PPO 1", {"lr": 1e-4}, {"model": "tiny"})
     sample = Sample(2, 1, "文本", 0.5, 1.5, 3, True)
     experiment.runs.append_events(
         run_id,
@@ -274,7 +274,7 @@ def test_runs_keep_figures_samples_and_warnings(experiment: Experiment) -> None:
 
 def test_runs_under_way_at_a_crash_are_interrupted(experiment: Experiment) -> None:
     runs = experiment.runs
-    ids = [runs.create("reward", f"r{i}", {}, {}) for i in range(3)]
+    ids = [runs.create("reward", "reward", f"r{i}", {}, {}) for i in range(3)]
     runs.set_status(ids[0], "running")
     runs.finish(ids[1], "done", {"accuracy": math.nan, "n": 3})
     assert runs.mark_interrupted() == 2
@@ -283,11 +283,11 @@ def test_runs_under_way_at_a_crash_are_interrupted(experiment: Experiment) -> No
     runs.set_status(ids[0], "running")
     assert runs.get(ids[0]).finished_at is None
     assert [r.id for r in runs.list("reward")] == ids
-    assert runs.list("ppo") == []
+    assert runs.list("policy") == []
 
 
 def test_artifacts_and_settings(experiment: Experiment) -> None:
-    run_id = experiment.runs.create("ppo", "PPO 1", {}, {})
+    run_id = experiment.runs.create("policy", "ppo", "PPO 1", {}, {})
     experiment.artifacts.add(run_id, "checkpoint", "checkpoints/1/step-1", "d1")
     experiment.artifacts.add(run_id, "adapter", "adapters/run-1", "d2")
     assert [a.digest for a in experiment.artifacts.for_run(run_id)] == ["d1", "d2"]

@@ -88,7 +88,7 @@ def submit(window: MainWindow) -> Iterator[Callable[..., tuple[Job, Script]]]:
     """Submits a scripted job and lets the window follow it."""
     scripts: list[Script] = []
 
-    def submit_(title: str = "PPO 1", kind: str = "ppo", total: int = 5) -> tuple[Job, Script]:
+    def submit_(title: str = "PPO 1", kind: str = "policy", total: int = 5) -> tuple[Job, Script]:
         script = Script()
         scripts.append(script)
         job = window.ws.submit(title, kind, script.work, total=total, unit="updates")

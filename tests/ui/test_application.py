@@ -217,7 +217,7 @@ def test_the_tour_plays_in_the_window(tmp_path: Path, windows, qtbot: QtBot) -> 
     (result,) = results
     assert result is not None, window.banner.text()
     assert result["model"] == "tiny"
-    assert seen == ["generate", "simulate", "reward", "ppo", "evaluation", "export"]
+    assert seen == ["generate", "simulate", "reward", "policy", "evaluation", "export"]
     assert Path(result["paths"]["adapter"]).is_dir()
     assert "tour has ended" in window.banner.text()
     assert window.navigation.rows["evaluate"].isChecked()
@@ -265,7 +265,7 @@ CLOSING = """
     def start():
         w = window()
         settings = PPOSettings(updates=5000, batch_size=8, max_new_tokens=8, checkpoint_every=1)
-        w.bridge.watch(runs.train_ppo(w.ws, settings))
+        w.bridge.watch(runs.train(w.ws, "ppo", settings))
         timer.start(50)
 
     def look():
@@ -319,7 +319,7 @@ def test_a_signal_while_ppo_runs_ends_cleanly_and_loses_nothing(
     assert ended - began < 10
     ws = Workspace.open(folder)
     try:
-        (run,) = ws.experiment.runs.list("ppo")
+        (run,) = ws.experiment.runs.list("policy")
         assert run.status in ("interrupted", "stopped", "failed", "cancelled")
         n_updates = len(ws.experiment.runs.metrics(run.id)["objective/kl"])
         saved = sorted(folder.glob("adapters/*/checkpoints/step-*"))

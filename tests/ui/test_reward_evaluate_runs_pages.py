@@ -26,7 +26,7 @@ from workbench.ui.pages.runs import RunsPage
 
 LONG = 60_000
 LEFT = Qt.MouseButton.LeftButton
-PPO = PPOSettings(updates=4, batch_size=4, micro_batch_size=4, max_new_tokens=8)
+PPO = PPOSettings(updates=4, batch_size=4, micro_batch_tokens=256, max_new_tokens=8)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(root / "judged", root / "trained")
     ws = Workspace.open(root / "trained")
     ready.add_reward_model(ws)
-    ready.end(runs.train_ppo(ws, PPO))
+    ready.end(runs.train(ws, "ppo", PPO))
     assert ws.close(60)
     return root
 
@@ -122,7 +122,7 @@ def test_before_and_after_with_intervals(qtbot: QtBot, open_page) -> None:
 def test_runs_are_listed_opened_and_exported(qtbot: QtBot, open_page, tmp_path: Path) -> None:
     page = open_page("runs", "trained")
     assert isinstance(page, RunsPage)
-    assert [r.kind for r in page.table.rows()] == ["ppo", "reward"]
+    assert [r.kind for r in page.table.rows()] == ["policy", "reward"]
     assert "4 / 4" in [page.table.model().index(0, c).data() for c in range(8)]
     page.table.selectRow(0)
     assert page.export_button.isEnabled()

@@ -25,7 +25,7 @@ LEFT = Qt.MouseButton.LeftButton
 ENDLESS = {
     "updates": 5000,
     "batch_size": 4,
-    "micro_batch_size": 4,
+    "micro_batch_tokens": 256,
     "epochs": 1,
     "max_new_tokens": 8,
     "learning_rate": 1e-3,

@@ -61,6 +61,7 @@ def train(
     """
     how = algorithms.find(algorithm)
     info = ws.model_info()
+    data, facts = collect(ws, how, settings)
     inputs: dict[str, object] = {"model": info.name, "model_digest": info.digest}
     if start_run is not None:
         require_model(ws.run(start_run), info)
@@ -71,7 +72,6 @@ def train(
         require_model(scorer, info)
         inputs["reward_run"] = scorer.id
         inputs["labels_digest"] = scorer.inputs.get("labels_digest", "")
-    data, facts = collect(ws, how, settings)
     run_id = ws.new_run("policy", how, settings, {**inputs, **facts})
     return submit(ws, run_id, how, settings, data)
 

@@ -32,7 +32,7 @@ def scored(judged):
 
 @pytest.fixture
 def trained(scored):
-    job = runs.train_ppo(scored, PPO)
+    job = runs.train(scored, "ppo", PPO)
     assert end(job).outcome == "done"
     return scored, job.run_id
 
@@ -56,7 +56,7 @@ def test_a_run_keeps_settings_inputs_metrics_samples_and_artefacts(trained):
 
 def test_stopped_and_resumed_is_bit_equal_to_never_stopped(trained, model_folder):
     ws, whole_run = trained
-    job = runs.train_ppo(ws, PPO)
+    job = runs.train(ws, "ppo", PPO)
     for event in job.follow(60):
         if isinstance(event, Step):
             job.token.request_stop()
@@ -90,7 +90,7 @@ def test_resume_passes_over_a_damaged_checkpoint(trained):
 
 def test_a_run_without_a_checkpoint_begins_again(scored):
     settings = PPO.model_copy(update={"checkpoint_every": 0})
-    job = runs.train_ppo(scored, settings)
+    job = runs.train(scored, "ppo", settings)
     for event in job.follow(60):
         if isinstance(event, Step):
             job.token.cancel()
@@ -108,7 +108,7 @@ def test_a_run_that_is_done_cannot_be_resumed(trained):
 
 def test_samples_after_the_checkpoint_are_not_doubled(scored):
     settings = PPO.model_copy(update={"checkpoint_every": 2, "updates": 4})
-    job = runs.train_ppo(scored, settings)
+    job = runs.train(scored, "ppo", settings)
     for event in job.follow(60):
         if isinstance(event, Step) and event.step == 3:
             job.token.cancel()
@@ -121,34 +121,34 @@ def test_samples_after_the_checkpoint_are_not_doubled(scored):
 
 def test_without_a_reward_model_ppo_says_so(ready):
     with pytest.raises(UserError, match="no reward model yet"):
-        runs.train_ppo(ready, PPO)
+        runs.train(ready, "ppo", PPO)
     assert runs.runs(ready) == []
 
 
 def test_without_prompts_ppo_says_so(ws, model_folder):
     library.select_model(ws, str(model_folder))
     with pytest.raises(UserError, match="no prompts"):
-        runs.train_ppo(ws, PPO)
+        runs.train(ws, "ppo", PPO)
 
 
 def test_a_reward_model_of_another_base_is_refused(scored, tmp_path):
     other = tinymodels.write(tmp_path / "random-gpt2", "gpt2")
     library.select_model(scored, str(other))
     with pytest.raises(UserError, match=r"was trained on random-llama, not on random-gpt2"):
-        runs.train_ppo(scored, PPO)
+        runs.train(scored, "ppo", PPO)
 
 
 def test_other_weights_of_the_same_name_are_told_apart(scored, tmp_path):
     other = tinymodels.write(tmp_path / "elsewhere" / "random-llama", "llama", seed=1)
     library.select_model(scored, str(other))
     with pytest.raises(UserError, match="other weights of random-llama"):
-        runs.train_ppo(scored, PPO)
+        runs.train(scored, "ppo", PPO)
 
 
 def test_a_damaged_reward_model_fails_the_run_and_keeps_it(scored):
     folder = scored.artifact_folder(reward.reward_runs(scored)[0].id, "reward_model")
     (folder / "adapter_config.json").write_text("{}")
-    job = runs.train_ppo(scored, PPO)
+    job = runs.train(scored, "ppo", PPO)
     assert "is damaged" in end(job).error.message
     assert scored.run(job.run_id).status == "failed"
     assert "is damaged" in scored.run(job.run_id).error
@@ -157,14 +157,14 @@ def test_a_damaged_reward_model_fails_the_run_and_keeps_it(scored):
 def test_a_long_prompt_is_skipped_with_a_warning(scored):
     room = scored.model_info().context_length
     add_prompts(scored, [" ".join(["w1"] * room)])
-    events = events_of(runs.train_ppo(scored, PPO))
+    events = events_of(runs.train(scored, "ppo", PPO))
     assert any(e.message.startswith("1 of 9 prompts") for e in events if isinstance(e, Warned))
     assert events[-1].outcome == "done"
 
 
 def test_live_settings_reach_the_run_and_only_while_it_runs(scored):
     settings = PPO.model_copy(update={"updates": 4, "lr_schedule": "constant"})
-    job = runs.train_ppo(scored, settings)
+    job = runs.train(scored, "ppo", settings)
     for event in job.follow(60):
         if isinstance(event, Step) and event.step == 1:
             runs.set_live(scored, job.run_id, "learning_rate", 5e-4)
@@ -181,7 +181,7 @@ def test_live_settings_reach_the_run_and_only_while_it_runs(scored):
 
 def test_a_full_disk_fails_the_run_with_a_sentence_and_keeps_it(scored, open_workspace):
     settings = PPO.model_copy(update={"updates": 500, "checkpoint_every": 2})
-    job = runs.train_ppo(scored, settings)
+    job = runs.train(scored, "ppo", settings)
     for event in job.follow(60):
         if isinstance(event, Saved):
             fill_database(scored)

@@ -33,8 +33,15 @@ def test_the_jobs_come_one_after_the_other(ws, model_folder):
         kinds.append(job.kind)
         assert ws.runner.queued == [] or ws.runner.queued == [job]
         assert job.wait(WAIT)
-    assert kinds == ["generate", "simulate", "reward", "ppo", "evaluation", "export"]
-    assert result["seconds"].keys() == {"generate", "judge", "reward", "ppo", "evaluate", "export"}
+    assert kinds == ["generate", "simulate", "reward", "policy", "evaluation", "export"]
+    assert result["seconds"].keys() == {
+        "generate",
+        "judge",
+        "reward",
+        "policy",
+        "evaluate",
+        "export",
+    }
     assert ws.overview().next_step == "done"
     assert result["n_prompts"] == ws.experiment.prompts.count(split="heldout")
 
@@ -44,7 +51,7 @@ def test_a_second_tour_in_the_same_experiment_works(ws, model_folder):
     second = list(tour.tour(ws, settings(model_folder)))
     assert sum(isinstance(e, Finished) for e in first) == 6
     assert sum(isinstance(e, Finished) for e in second) == 5  # nothing is left to judge
-    assert [r.name for r in ws.experiment.runs.list("ppo")] == ["PPO 1", "PPO 2"]
+    assert [r.name for r in ws.experiment.runs.list("policy")] == ["PPO 1", "PPO 2"]
 
 
 def test_a_failed_phase_ends_the_tour_with_its_sentence(ws, model_folder):

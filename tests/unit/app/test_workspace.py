@@ -7,6 +7,7 @@ from tests.unit.app.conftest import add_prompts, end
 from workbench.app import answers, library
 from workbench.app.workspace import Workspace
 from workbench.cancel import CancelToken
+from workbench.config import algorithms
 from workbench.config.generation import SamplingSettings
 from workbench.errors import EnvironmentProblem, UserError
 from workbench.events import Progress
@@ -29,7 +30,7 @@ def test_the_next_step_follows_what_is_there(ws, model_folder):
 
 def test_runs_that_a_crash_left_behind_are_interrupted_at_open(open_workspace):
     ws = open_workspace()
-    run_id = ws.new_run("ppo", {}, {})
+    run_id = ws.new_run("policy", algorithms.find("ppo"), {}, {})
     ws.experiment.runs.set_status(run_id, "running")
     ws.close()
     assert open_workspace().run(run_id).status == "interrupted"
@@ -37,7 +38,7 @@ def test_runs_that_a_crash_left_behind_are_interrupted_at_open(open_workspace):
 
 def test_a_second_opener_is_told_and_may_read(open_workspace, tmp_path):
     ws = open_workspace()
-    run_id = ws.new_run("ppo", {}, {})
+    run_id = ws.new_run("policy", algorithms.find("ppo"), {}, {})
     ws.experiment.runs.set_status(run_id, "running")
     with pytest.raises(EnvironmentProblem, match=r"(?i)read-only"):
         Workspace.open(ws.path)

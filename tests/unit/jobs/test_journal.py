@@ -35,7 +35,7 @@ def journal(experiment):
 
 @pytest.fixture
 def run_id(experiment) -> int:
-    return experiment.runs.create("ppo", "PPO 1", {}, {})
+    return experiment.runs.create("policy", "ppo", "PPO 1", {}, {})
 
 
 def step(n: int) -> Step:

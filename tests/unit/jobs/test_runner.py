@@ -123,7 +123,7 @@ def test_every_error_ends_in_exactly_one_finished(runner, error, words, has_trac
         yield Progress(0, 0)
         raise error
 
-    events = all_events(runner.submit("fails", "ppo", work))
+    events = all_events(runner.submit("fails", "policy", work))
     assert [type(e) for e in events] == [Started, Progress, Finished]
     finished = events[-1]
     assert finished.outcome == "failed"
@@ -139,7 +139,7 @@ def test_memory_trouble_says_what_to_lower(runner):
         raise OutOfMemoryError
         yield
 
-    error = all_events(runner.submit("fails", "ppo", work))[-1].error
+    error = all_events(runner.submit("fails", "policy", work))[-1].error
     assert "micro-batch" in error.hint
 
 
@@ -195,7 +195,7 @@ def test_stop_lets_the_generator_end_and_save(runner):
         yield Warned("saved")
         return {"n": n}
 
-    job = runner.submit("train", "ppo", work)
+    job = runner.submit("train", "policy", work)
     assert seen.wait(WAIT)
     job.token.request_stop()
     events = all_events(job)
@@ -215,7 +215,7 @@ def test_pause_holds_between_steps_and_resume_goes_on(runner):
         paused_at.append(1)
         yield Progress(2, 2)
 
-    job = runner.submit("train", "ppo", work)
+    job = runner.submit("train", "policy", work)
     events = job.follow(WAIT)
     assert [next(events) for _ in range(3)][-1] == Progress(1, 2)
     assert not job.wait(0.05)
@@ -230,7 +230,7 @@ def test_a_paused_job_can_be_cancelled(runner):
         yield Progress(0, 2)
         yield Progress(1, 2)
 
-    job = runner.submit("train", "ppo", work)
+    job = runner.submit("train", "policy", work)
     events = job.follow(WAIT)
     next(events), next(events)
     job.token.cancel()
@@ -239,7 +239,7 @@ def test_a_paused_job_can_be_cancelled(runner):
 
 def test_the_sink_gets_every_event_in_order_before_the_consumer(runner):
     told: list[Event] = []
-    job = runner.submit("count", "ppo", counting(50), sink=told.append)
+    job = runner.submit("count", "policy", counting(50), sink=told.append)
     assert all_events(job) == told
 
 
@@ -251,7 +251,7 @@ def test_an_error_in_the_sink_fails_the_job_and_closes_the_generator(runner):
         if isinstance(event, Progress):
             raise UserError("The disk is full.")
 
-    events = all_events(runner.submit("train", "ppo", gate, sink=sink))
+    events = all_events(runner.submit("train", "policy", gate, sink=sink))
     assert [type(e) for e in events] == [Started, Finished]
     assert events[-1].error.message == "The disk is full."
     assert gate.is_closed
@@ -262,7 +262,7 @@ def test_an_error_in_the_sink_at_the_end_is_told_once(runner):
         if isinstance(event, Finished):
             raise UserError("The disk is full.")
 
-    events = all_events(runner.submit("train", "ppo", counting(1), sink=sink))
+    events = all_events(runner.submit("train", "policy", counting(1), sink=sink))
     assert [e for e in events if isinstance(e, Finished)] == [events[-1]]
     assert events[-1].outcome == "failed"
     assert events[-1].error.message == "The disk is full."
@@ -293,7 +293,7 @@ def test_a_finished_job_keeps_nothing_of_its_work_alive(runner):
         yield Progress(0, 0)
         raise UserError("NaN")
 
-    job = runner.submit("train", "ppo", work)
+    job = runner.submit("train", "policy", work)
     assert job.wait(WAIT)
     del work, model
     gc.collect()
