@@ -86,9 +86,10 @@ def test_without_write_ahead_log_a_rollback_journal_serves(
     assert check(tmp_path / "e").is_whole
 
 
-def test_the_file_of_version_1_opens(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_files_of_all_versions_open(version: int, tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
-    shutil.copy(GOLDEN / "experiment-v1.db", tmp_path / "old" / DATABASE_NAME)
+    shutil.copy(GOLDEN / f"experiment-v{version}.db", tmp_path / "old" / DATABASE_NAME)
     with Experiment.open(tmp_path / "old") as experiment:
         assert [p.language for p in experiment.prompts.list(search="奖励")] == ["zh"]
         assert [(p.chosen, p.annotator_kind) for p in experiment.judgements.preferences()] == [
@@ -96,6 +97,8 @@ def test_the_file_of_version_1_opens(tmp_path: Path) -> None:
             ("answer 0", "simulated"),
         ]
         assert experiment.runs.metrics(1) == {"objective/kl": [(1, 0.5)]}
+        [run] = experiment.runs.list("policy")
+        assert (run.name, run.algorithm, run.status) == ("PPO 1", "ppo", "done")
         assert experiment.undo.undo() == "ranked A better"
         assert experiment.comparisons.counts("ada").pending == 1
     assert check(tmp_path / "old").is_whole
@@ -300,8 +303,8 @@ def test_check_finds_what_is_wrong(closed: Path, database: sqlite3.Connection) -
     (closed / "adapters" / ".run-1.999999999-0123abcd.partial").mkdir()
     database.execute("PRAGMA foreign_keys = 0")
     database.execute(
-        "INSERT INTO runs (id, kind, name, status, settings, inputs, created_at)"
-        " VALUES (1, 'ppo', 'PPO 1', 'done', '{}', '{}', '')"
+        "INSERT INTO runs (id, kind, algorithm, name, status, settings, inputs, created_at)"
+        " VALUES (1, 'policy', 'ppo', 'PPO 1', 'done', '{}', '{}', '')"
     )
     database.execute(
         "INSERT INTO artifacts (run_id, kind, path, digest, created_at)"

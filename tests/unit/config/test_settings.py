@@ -12,24 +12,24 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from workbench.config import annotator, evaluation, generation, ppo, reward_model, toml
+from workbench.config import annotator, evaluation, generation, ppo, toml
+from workbench.config.algorithms import ALGORITHMS, REWARD
 from workbench.config.lora import LoraSettings
 from workbench.config.spec import Settings
 from workbench.errors import UserError
 
 MODELS: list[type[Settings]] = [
-    ppo.PPOSettings,
-    reward_model.RewardModelSettings,
+    REWARD.settings,
+    *(how.settings for how in ALGORITHMS.values()),
     generation.SamplingSettings,
     evaluation.EvaluationSettings,
     annotator.AnnotatorSettings,
 ]
 LEAVES = [(model, name, info) for model in MODELS for name, info in toml.fields(model)]
 IDS = [f"{model.__name__}.{name}" for model, name, _ in LEAVES]
-PRESETS = [
-    (ppo.PPOSettings, ppo.PRESETS),
-    (reward_model.RewardModelSettings, reward_model.PRESETS),
-]
+PRESETS = [(how.settings, how.presets) for how in (REWARD, *ALGORITHMS.values())]
+# What makes any other values agree: they divide every batch, and go with every KL estimator.
+AGREEABLE = {"minibatches": 1, "kl_in": "reward"}
 
 
 def _nested(name: str, value: object) -> dict[str, Any]:
@@ -131,7 +131,6 @@ def test_batches_divide_or_the_nearest_that_do_are_told(batch_size: int, minibat
 def test_presets_are_valid_and_change_something(
     model: type[Settings], presets: dict[str, dict[str, Any]]
 ) -> None:
-    assert set(presets) == {"quick look", "careful"}
     for values in presets.values():
         assert toml.validate(model, values) != model()
 
@@ -159,8 +158,7 @@ def test_toml_round_trip_gives_equal_settings(data: st.DataObject, model: type[S
         value = data.draw(_values(info), label=name)
         group, _, leaf = name.rpartition(".")
         (values.setdefault(group, {}) if group else values)[leaf] = value
-    if "minibatches" in values:
-        values["minibatches"] = 1  # divides every batch
+    values |= {name: value for name, value in AGREEABLE.items() if name in values}
     settings = toml.validate(model, values)
     text = toml.dump(settings)
     assert toml.validate(model, tomllib.loads(text)) == settings

@@ -83,11 +83,11 @@ def migrate(
     Raises:
         EnvironmentProblem: A step failed; it says where the copy lies.
     """
-    made = []
+    made, is_new = [], version_of(connection) == 0
     for migration in known() if migrations is None else migrations:
         if migration.version <= version_of(connection):
             continue
-        if version_of(connection):
+        if not is_new:
             made.append(_copy(connection, backups, migration.version))
         _apply(connection, path, migration)
     return made
