@@ -51,6 +51,41 @@ def collect(
     return data, facts
 
 
+def amount(ws: Workspace, how: Algorithm) -> str:
+    """How much of what an algorithm learns from is there, in words; counted, not read."""
+    return ", ".join(f"{n} {words}" for words, n in _counts(ws, how).items())
+
+
+def hindrance(ws: Workspace, how: Algorithm) -> str:
+    """Why there is too little data for an algorithm, as a sentence; empty when there is enough."""
+    for words, n in _counts(ws, how).items():
+        if words == "prompts" and not n:
+            return "There are no training prompts yet. Add some on the Prompts page."
+        if words != "prompts" and n < MIN_PAIRS:
+            return (
+                f"There are {n} {words}; {how.title} needs at least {MIN_PAIRS}. {_REMEDY[words]}"
+            )
+    return ""
+
+
+_REMEDY = {
+    "ranked pairs": "Rank more pairs.",
+    "answers": "Generate or import some on the Answers page.",
+}
+
+
+def _counts(ws: Workspace, how: Algorithm) -> dict[str, int]:
+    counts = {}
+    if "prompts" in how.needs:
+        counts["prompts"] = ws.experiment.prompts.count(split="train")
+    if how.needs & {"preferences", "feedback"}:
+        judgements = ws.experiment.judgements
+        counts["ranked pairs"] = sum(judgements.count(verdict=v) for v in ("first", "second"))
+    if how.needs & {"answers", "demonstrations"}:
+        counts["answers"] = ws.experiment.completions.count()
+    return counts
+
+
 def usable_pairs(ws: Workspace) -> tuple[list[Preference], int]:
     """The pairs that say something, and how many were left out because both answers are alike."""
     preferences = ws.experiment.judgements.preferences()

@@ -26,6 +26,7 @@ class Algorithm:
             answers (all there are).
         settings: The settings model.
         presets: Named changes of its defaults.
+        charts: The figures that tell how a run goes, at most six.
     """
 
     name: str
@@ -34,6 +35,14 @@ class Algorithm:
     needs: frozenset[Need]
     settings: type[TrainingSettings]
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    charts: tuple[str, ...] = (
+        "objective/scores",
+        "objective/kl",
+        "objective/entropy",
+        "loss/policy",
+        "loss/value",
+        "completions/mean_length",
+    )
 
     @property
     def module(self) -> str:

@@ -123,7 +123,7 @@ class RewardModel:
 
     @torch.no_grad()
     def score_sequences(self, sequences: Sequence[Encoded]) -> list[float]:
-        """Scores of whole sequences, with those of one length together, so that padding is small."""
+        """Scores of whole sequences; those of one length together, so that padding is small."""
         order = sorted(range(len(sequences)), key=lambda i: -len(sequences[i]))
         scores = [0.0] * len(sequences)
         start = 0

@@ -73,13 +73,12 @@ def accumulate(
 def _accumulate_once(
     learner: Learner[TrainingSettings], rows: Sequence[int], widths: Widths, loss_of: LossOf
 ) -> dict[str, float]:
-    sums: dict[str, Tensor] = {}
+    sums: dict[str, Tensor | float] = {}
     for part in micro_batches(rows, widths, learner.micro_batch_tokens):
         loss, figures = loss_of(part)
         torch.autograd.backward(loss)
         for name, value in figures.items():
-            value = value.detach()
-            sums[name] = sums[name] + value if name in sums else value
+            sums[name] = sums.get(name, 0.0) + value.detach()
     return {name: float(value) for name, value in sums.items()}
 
 

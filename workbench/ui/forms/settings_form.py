@@ -177,6 +177,20 @@ class SettingsForm(QWidget, Generic[S]):
         self._is_quiet = False
         self._on_change("")
 
+    def changes(self) -> dict[str, Any]:
+        """What is entered and right, and differs from the defaults, nested as the model is."""
+        defaults = _flat(self._model().model_dump())
+        nested: dict[str, Any] = {}
+        for name, value in _flat(self.values()).items():
+            if name in self._problems or str(value) == str(defaults[name]):
+                continue
+            *path, leaf = name.split(".")
+            inner = nested
+            for part in path:
+                inner = inner.setdefault(part, {})
+            inner[leaf] = value
+        return nested
+
     def settings(self) -> S:
         """The settings.
 

@@ -13,17 +13,26 @@ from workbench.ui.pages.samples_card import SamplesCard
 
 
 class RunView(QWidget):
-    """Six charts over the samples; fed whole when a run is chosen, by events while it goes on."""
+    """Charts over the samples; fed whole when a run is chosen, by events while it goes on."""
 
     def __init__(self, metrics: Sequence[str]) -> None:
         super().__init__()
         self.charts = LiveCharts(metrics)
         self.samples = SamplesCard()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(8)
-        layout.addWidget(self.charts, 3)
-        layout.addWidget(self.samples, 2)
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.setSpacing(8)
+        self._layout.addWidget(self.charts, 3)
+        self._layout.addWidget(self.samples, 2)
+
+    def set_charts(self, metrics: Sequence[str]) -> None:
+        """Draw other figures, if they are others; `show_run` must follow."""
+        if list(metrics) == list(self.charts.charts):
+            return
+        before, self.charts = self.charts, LiveCharts(metrics)
+        self._layout.replaceWidget(before, self.charts)
+        before.setParent(None)
+        before.deleteLater()
 
     def show_run(self, run: LiveRun) -> None:
         """Show everything known of a run in place of what was shown."""

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from workbench.ui.forms.form_stack import FormStack
 from workbench.ui.forms.settings_form import SettingsForm
 from workbench.ui.theme import bold, theme
 from workbench.ui.widgets import Badge, button
@@ -27,11 +28,11 @@ class SettingsColumn(QWidget):
     """A fixed column with a scrolling form; the head says "locked" or how many problems.
 
     Args:
-        form: The form derived from the settings model.
+        form: The form derived from the settings model, or one for each of several.
         inputs: Rows above the form (policy, reward, prompts), if the job has any.
     """
 
-    def __init__(self, form: SettingsForm[Any], inputs: QWidget | None = None) -> None:
+    def __init__(self, form: SettingsForm[Any] | FormStack, inputs: QWidget | None = None) -> None:
         super().__init__()
         self.form = form
         self.setFixedWidth(WIDTH)

@@ -1,20 +1,23 @@
-"""LoRA PPO: settings, live charts and sample answers of one run, or the way to the first run."""
+"""Training a policy: settings, live charts and samples of one run, or the way to the first."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
 from workbench.app import runs as app_runs
 from workbench.app.workspace import Workspace
-from workbench.config.ppo import PRESETS, PPOSettings
+from workbench.config import algorithms
 from workbench.config.toml import SettingsError
+from workbench.config.training import TrainingSettings
 from workbench.data.records import Run
 from workbench.errors import WorkbenchError
 from workbench.events import Event
+from workbench.ui.forms.form_stack import FormStack
 from workbench.ui.forms.settings_form import SettingsForm
 from workbench.ui.pages.live_run import LiveRun
 from workbench.ui.pages.page import UiContext
@@ -31,18 +34,10 @@ from workbench.ui.widgets import Badge, EmptyState, PageHeader, button
 
 LIVE_DELAY_MS = 800
 BEFORE_FIRST_RUN = ("model", "prompts", "answers", "rank", "reward")
-CHARTS = (
-    "objective/scores",
-    "objective/kl",
-    "objective/entropy",
-    "loss/policy",
-    "loss/value",
-    "completions/mean_length",
-)
 
 
 class TrainPage(RunPage):
-    """Set up, watch and resume PPO runs. Calls app.runs; pause and stop are in the job bar."""
+    """Set up, watch and resume policy runs. Calls app.runs; pause and stop are in the job bar."""
 
     key = "train"
     run_kind = "policy"
@@ -76,11 +71,22 @@ class TrainPage(RunPage):
 
     def _build_settings(self) -> None:
         self.inputs = TrainInputs(self.ws)
-        self.inputs.changed.connect(self._update_start)
-        self.form = SettingsForm(PPOSettings, PRESETS)
-        self.form.problems_changed.connect(self._on_problems)
-        self.form.value_changed.connect(self._on_value)
-        self.column = self.add_settings(SettingsColumn(self.form, self.inputs))
+        self.inputs.changed.connect(self._on_inputs)
+        self.forms = FormStack(self.inputs.algorithm())
+        self.forms.problems_changed.connect(self._on_problems)
+        self.forms.value_changed.connect(self._on_value)
+        self.column = self.add_settings(SettingsColumn(self.forms, self.inputs))
+
+    @property
+    def form(self) -> SettingsForm[Any]:
+        """The form of the chosen algorithm."""
+        return self.forms.form
+
+    def _on_inputs(self) -> None:
+        self.forms.choose(self.inputs.algorithm())
+        self._update_start()
+        if self.run() is None:
+            self._name_new_run()
 
     def _build_content(self) -> None:
         self.banner = VerdictBanner()
@@ -95,7 +101,7 @@ class TrainPage(RunPage):
         column.setSpacing(12)
         column.addWidget(self.steps)
         column.addWidget(self.empty, 1)
-        self.view = RunView(CHARTS)
+        self.view = RunView(self.inputs.algorithm().charts)
         self.stack = QStackedWidget()
         self.stack.addWidget(first)
         self.stack.addWidget(self.view)
@@ -127,7 +133,6 @@ class TrainPage(RunPage):
         self.picker.set_current(self.shown)
         self.badge.setVisible(run is not None)
         if run is None:
-            self.header.set_facts(self.tr("New PPO run"))
             self._name_new_run()
             self.steps.set_overview(self.ws.overview(), Path(self.ws.selected_model).name)
             self.steps.setVisible(not self.steps.is_all_done())
@@ -140,6 +145,8 @@ class TrainPage(RunPage):
         self._update_banner(run)
 
     def _name_new_run(self) -> None:
+        title = self.inputs.algorithm().title
+        self.header.set_facts(self.tr("New {algorithm} run").format(algorithm=title))
         title = self.tr("A new run") if self.runs() else self.tr("No run yet")
         text = self.tr("Charts and sample answers appear here with the first update.")
         self.empty.set_texts(title, text)
@@ -152,7 +159,10 @@ class TrainPage(RunPage):
         if self._form_shows != run.id:
             # Once per run: what the user edits after that for the next run must stay.
             self._form_shows = run.id
-            self.form.set_values(run.settings)
+            how = algorithms.find(run.algorithm)
+            self.inputs.show_run(run)
+            self.forms.show_settings(how, run.settings)
+            self.view.set_charts(how.charts)
         self.view.show_run(self.record(run))
 
     def take(self, event: Event, live: LiveRun) -> None:
@@ -169,12 +179,13 @@ class TrainPage(RunPage):
             self._update_banner(self.run())
             return
         try:
-            settings = self.form.settings()
+            settings = self.forms.settings()
         except SettingsError:
             self.go_to_first_problem()
             return
-        reward_run = self.inputs.reward_run()
-        self.submit(lambda: app_runs.train(self.ws, "ppo", settings, reward_run=reward_run))
+        assert isinstance(settings, TrainingSettings)
+        name, inputs = self.inputs.algorithm().name, self.inputs.chosen()
+        self.submit(lambda: app_runs.train(self.ws, name, settings, **inputs))
 
     def resume(self) -> None:
         """Go on with the shown run from its last checkpoint."""
@@ -183,12 +194,12 @@ class TrainPage(RunPage):
             self.submit(lambda: app_runs.resume(self.ws, run_id))
 
     def _update_start(self) -> None:
-        n = self.form.n_problems()
+        n = self.forms.n_problems()
         why = self.busy_sentence() or self.inputs.hindrance()
         if n:
             why = self._problem_sentence(n)
         self.start_button.setEnabled(not why)
-        self.start_button.setToolTip(why or self.tr("Start a PPO run with these settings"))
+        self.start_button.setToolTip(why or self.tr("Start a run with these settings"))
         self.start_button.set_kind("outlined" if why else "filled")
 
     # Problems, reasons and results: one banner
@@ -210,7 +221,7 @@ class TrainPage(RunPage):
         self._update_banner(self.run())
 
     def _update_banner(self, run: Run | None) -> None:
-        n = self.form.n_problems()
+        n = self.forms.n_problems()
         if n:
             self._on_banner = self.go_to_first_problem
             go = self.tr("Go to first")

@@ -1,14 +1,17 @@
-"""What a training run works on: the policy's model, the reward model, the prompts."""
+"""What a training run works on: algorithm, model, where to start, reward, data."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QFormLayout, QLabel, QVBoxLayout, QWidget
 
 from workbench.app.reward import reward_runs
+from workbench.app.runs import runs
+from workbench.app.training_data import amount, hindrance
 from workbench.app.workspace import Workspace
+from workbench.config.algorithms import ALGORITHMS, Algorithm
 from workbench.data.records import Run
 from workbench.ui.pages.run_facts import heldout
 from workbench.ui.pages.wording import percent
@@ -16,10 +19,11 @@ from workbench.ui.theme import bold
 from workbench.ui.widgets import ElidedLabel
 
 _USABLE = ("done", "stopped")
+_TOOLTIP = Qt.ItemDataRole.ToolTipRole
 
 
 class TrainInputs(QWidget):
-    """Rows over the form. Only the reward model is chosen here; the rest has its own page."""
+    """Rows over the form. Data has its own pages; what is chosen among is chosen here."""
 
     changed = Signal()
 
@@ -28,65 +32,118 @@ class TrainInputs(QWidget):
         self._ws = ws
         title = QLabel(self.tr("Model and data"))
         bold(title)
+        self.method = QComboBox()
+        self.method.setAccessibleName(self.tr("Algorithm"))
+        for how in ALGORITHMS.values():
+            self.method.addItem(how.title, how.name)
+            self.method.setItemData(self.method.count() - 1, how.when, _TOOLTIP)
+        self.method.currentIndexChanged.connect(self._on_method)
+        self.when = QLabel()
+        self.when.setWordWrap(True)
+        self.when.setProperty("role", "help")
         self.policy = ElidedLabel("")
+        self.start = QComboBox()
+        self.start.setAccessibleName(self.tr("Start from"))
+        self.start.setToolTip(
+            self.tr("What training starts from and is held near to: the base, or a trained policy")
+        )
         self.reward = QComboBox()
         self.reward.setAccessibleName(self.tr("Reward model"))
         self.reward.setToolTip(self.tr("Which reward model scores the answers"))
         self.reward.setPlaceholderText(self.tr("none trained"))
-        self.reward.setEnabled(False)
-        self.reward.currentIndexChanged.connect(self.changed)
-        self.prompts = ElidedLabel("")
-        form = QFormLayout()
-        form.setVerticalSpacing(8)
-        form.setHorizontalSpacing(12)
-        form.addRow(self.tr("Policy"), self.policy)
-        form.addRow(self.tr("Reward"), self.reward)
-        form.addRow(self.tr("Prompts"), self.prompts)
+        for box in (self.start, self.reward):
+            box.setEnabled(False)
+            box.currentIndexChanged.connect(self.changed)
+        self.data = ElidedLabel("")
+        self._form = QFormLayout()
+        self._form.setVerticalSpacing(8)
+        self._form.setHorizontalSpacing(12)
+        self._form.addRow(self.tr("Algorithm"), self.method)
+        self._form.addRow(self.when)
+        self._form.addRow(self.tr("Policy"), self.policy)
+        self._form.addRow(self.tr("Start from"), self.start)
+        self._form.addRow(self.tr("Reward"), self.reward)
+        self._form.addRow(self.tr("Data"), self.data)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 8, 0, 8)
         layout.setSpacing(8)
         layout.addWidget(title)
-        layout.addLayout(form)
+        layout.addLayout(self._form)
+        self._describe()
+
+    def algorithm(self) -> Algorithm:
+        """The chosen algorithm."""
+        return ALGORITHMS[self.method.currentData()]
+
+    def chosen(self) -> dict[str, int | None]:
+        """Runs to build on, as `app.runs.train` takes them."""
+        return {"reward_run": self.reward.currentData(), "start_run": self.start.currentData()}
+
+    def show_run(self, run: Run) -> None:
+        """Show what a run was made with."""
+        self.method.setCurrentIndex(self.method.findData(run.algorithm))
+        for box, name in ((self.start, "start_run"), (self.reward, "reward_run")):
+            index = box.findData(run.inputs.get(name))
+            if index >= 0:
+                box.setCurrentIndex(index)
 
     def refresh(self) -> None:
-        """Read the choices again; the chosen reward model stays when it is still there."""
+        """Read the choices again; what is chosen stays when it is still there."""
         self.policy.setText(Path(self._ws.selected_model).name or self.tr("none chosen"))
-        n = self._n_prompts()
-        self.prompts.setText(self.tr("1 prompt") if n == 1 else self.tr("{n} prompts").format(n=n))
-        runs = [r for r in reward_runs(self._ws) if r.status in _USABLE]
-        if [r.id for r in runs] != [self.reward.itemData(i) for i in range(self.reward.count())]:
-            self._fill(runs)
+        scorers = [r for r in reward_runs(self._ws) if r.status in _USABLE]
+        if [r.id for r in scorers] != [self.reward.itemData(i) for i in range(self.reward.count())]:
+            self._fill_rewards(scorers)
+        policies = [r for r in runs(self._ws, "policy") if r.status in _USABLE]
+        if [r.id for r in policies] != [
+            self.start.itemData(i) for i in range(1, self.start.count())
+        ]:
+            self._fill_starts(policies)
+        self._describe()
 
-    def _fill(self, runs: list[Run]) -> None:
+    def _fill_rewards(self, scorers: list[Run]) -> None:
         newest_before = self.reward.itemData(0)
         chosen = self.reward.currentData()
         self.reward.blockSignals(True)
         self.reward.clear()
-        for run in runs:
+        for run in scorers:
             held = heldout(run)
             share = f" ({percent(held.accuracy)})" if held else ""
             self.reward.addItem(run.name + share, run.id)
         # A newer reward model takes the place of the newest, not of one chosen on purpose.
         keeps = chosen is not None and chosen != newest_before
         self.reward.setCurrentIndex(max(0, self.reward.findData(chosen)) if keeps else 0)
-        self.reward.setEnabled(bool(runs))
+        self.reward.setEnabled(bool(scorers))
         self.reward.blockSignals(False)
         self.changed.emit()
 
-    def reward_run(self) -> int | None:
-        """The chosen reward run."""
-        run_id = self.reward.currentData()
-        return int(run_id) if run_id is not None else None
+    def _fill_starts(self, policies: list[Run]) -> None:
+        chosen = self.start.currentData()
+        self.start.blockSignals(True)
+        self.start.clear()
+        self.start.addItem(self.tr("the base model"), None)
+        for run in policies:
+            self.start.addItem(run.name, run.id)
+        self.start.setCurrentIndex(max(0, self.start.findData(chosen)))
+        self.start.setEnabled(bool(policies))
+        self.start.blockSignals(False)
+        self.changed.emit()
 
     def hindrance(self) -> str:
         """What is missing before a run can start, as a sentence; empty when nothing is."""
         if not self._ws.selected_model:
             return self.tr("No model is chosen yet. Choose one on the Models page.")
-        if not self._n_prompts():
-            return self.tr("There are no training prompts yet. Add some on the Prompts page.")
-        if self.reward_run() is None:
+        if missing := hindrance(self._ws, self.algorithm()):
+            return missing
+        if "reward" in self.algorithm().needs and self.reward.currentData() is None:
             return self.tr("A run needs a reward model. Train one on the Reward model page.")
         return ""
 
-    def _n_prompts(self) -> int:
-        return self._ws.experiment.prompts.count(split="train")
+    def _on_method(self) -> None:
+        self._describe()
+        self.changed.emit()
+
+    def _describe(self) -> None:
+        how = self.algorithm()
+        self.when.setText(how.when)
+        self.data.setText(amount(self._ws, how))
+        self._form.setRowVisible(self.reward, "reward" in how.needs)
