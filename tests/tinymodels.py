@@ -6,13 +6,15 @@ itself about every second time: batches are ragged, as the masks need them to be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -25,7 +27,8 @@ from workbench.data.records import Message, Prompt
 from workbench.models import catalog, loading
 from workbench.models.loading import LoadedModel
 
-Kind = Literal["llama", "gpt2", "pad_is_eos"]
+Kind = Literal["llama", "gpt2", "pad_is_eos", "gemma2"]
+# The kinds that every invariant holds for; the others are for what is their own.
 KINDS: tuple[Kind, ...] = ("llama", "gpt2", "pad_is_eos")
 UNK, EOS, PAD = 0, 1, 2
 N_WORDS = 17
@@ -33,10 +36,14 @@ VOCABULARY = ["<unk>", "<eos>", "<pad>", *(f"w{i}" for i in range(N_WORDS))]
 
 
 def write(folder: Path, kind: Kind, seed: int = 0) -> Path:
-    """A model folder: Llama (RoPE), GPT-2 (absolute positions), or a Llama whose pad is its eos."""
+    """A model folder.
+
+    Llama (RoPE), GPT-2 (absolute positions), a Llama whose pad is its eos, Gemma 2 (sliding and
+    full attention in turn, capped logits).
+    """
     with torch.random.fork_rng(devices=[]):
         torch.random.manual_seed(seed)
-        model = _gpt2() if kind == "gpt2" else _llama(pad=EOS if kind == "pad_is_eos" else PAD)
+        model = _MAKERS[kind]()
     words = {word: i for i, word in enumerate(VOCABULARY)}
     backend = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -102,7 +109,7 @@ def base_weights(model: LoadedModel) -> dict[str, torch.Tensor]:
     }
 
 
-def _llama(pad: int) -> Any:
+def _llama(pad: int = PAD) -> Any:
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(VOCABULARY),
@@ -135,3 +142,32 @@ def _gpt2() -> Any:
             pad_token_id=PAD,
         )
     )
+
+
+def _gemma2() -> Any:
+    return Gemma2ForCausalLM(
+        Gemma2Config(
+            vocab_size=len(VOCABULARY),
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=8,
+            max_position_embeddings=64,
+            sliding_window=4,
+            final_logit_softcapping=2.0,
+            initializer_range=0.15,
+            bos_token_id=None,
+            eos_token_id=EOS,
+            pad_token_id=PAD,
+        )
+    )
+
+
+_MAKERS: dict[Kind, Callable[[], Any]] = {
+    "llama": _llama,
+    "gpt2": _gpt2,
+    "pad_is_eos": lambda: _llama(pad=EOS),
+    "gemma2": _gemma2,
+}

@@ -7,7 +7,7 @@ an adapter is switched for computing only, and training takes its parameters as 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from workbench.config.lora import LoraSettings
 from workbench.errors import UserError
+from workbench.models import lora_layers
 from workbench.models.heads import ScalarHead
 from workbench.models.loading import LoadedModel
 
@@ -61,7 +62,7 @@ def add(base: LoadedModel, name: str, settings: LoraSettings, seed: int) -> list
     for parameter in parameters:
         parameter.data = parameter.data.float()
         parameter.requires_grad_(True)
-    _switch(base, [[]] * len(list(_layers(base))))
+    lora_layers.switch(base.model, [[]] * len(_layers(base)))
     return parameters
 
 
@@ -82,21 +83,8 @@ def remove_all(base: LoadedModel) -> None:
 @contextmanager
 def active(base: LoadedModel, name: str | None) -> Iterator[None]:
     """Compute with one adapter, or with none: the reference. Outside of it none is active."""
-    before = [list(layer.active_adapters) for layer in _layers(base)]
-    _switch(base, [[name] if name else []] * len(before))
-    try:
+    with lora_layers.active(base.model, name):
         yield
-    finally:
-        _switch(base, before)
-
-
-def _switch(base: LoadedModel, adapters: Sequence[list[str]]) -> None:
-    """Choose adapters layer by layer; which parameters are trainable stays as it was."""
-    flags = [(p, p.requires_grad) for p in base.model.parameters()]
-    for layer, names in zip(_layers(base), adapters, strict=True):
-        layer.set_adapter(names, inference_mode=True)
-    for parameter, is_trainable in flags:
-        parameter.requires_grad_(is_trainable)
 
 
 def freeze(base: LoadedModel, name: str) -> None:
@@ -221,14 +209,18 @@ def merge(base: LoadedModel, folder: Path, target: Path) -> None:
 
 
 def first_layer(base: LoadedModel, settings: LoraSettings) -> int:
-    """SHIM"""
-    return 0
+    """Number of lower layers that such an adapter leaves alone, and that can be shared.
+
+    0 when there is nothing to share: every layer is adapted, or this architecture does not split.
+    """
+    adapted = _layers_to_transform(base, settings)
+    if adapted is None or base.info.is_encoder_decoder or not base.can_split(adapted[0]):
+        return 0
+    return adapted[0]
 
 
-def _layers(base: LoadedModel) -> Iterator[Any]:
-    for module in base.model.modules():
-        if isinstance(module, BaseTunerLayer):
-            yield module
+def _layers(base: LoadedModel) -> list[Any]:
+    return lora_layers.lora_layers(base.model)
 
 
 def _named(base: LoadedModel, name: str) -> list[tuple[str, nn.Parameter]]:

@@ -5,10 +5,11 @@ B batch, P prompt tokens, R response tokens, H hidden size, V vocabulary.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -20,6 +21,7 @@ from workbench.cancel import CancelToken
 from workbench.data.chat_template import encode_prompt
 from workbench.data.records import Message
 from workbench.errors import EnvironmentProblem, UserError
+from workbench.models import lora_layers
 from workbench.models.catalog import ModelInfo
 from workbench.objectives.logprobs import entropy, linear_logps, token_logps
 from workbench.objectives.masking import position_ids
@@ -31,10 +33,23 @@ Check = Callable[[], None]
 
 
 class Trunk(NamedTuple):
-    """SHIM"""
+    """What the lowest layers made of some texts, computed once and read by many.
+
+    Attributes:
+        states: (B, T, H), the input of layer number `n_layers`, counted from 0.
+        n_layers: How many layers it has been through.
+    """
 
     states: Tensor
     n_layers: int
+
+    def select(self, index: Tensor | slice) -> Trunk:
+        """The rows at `index`, in its order."""
+        return self._replace(states=self.states[index])
+
+    def narrow(self, left: int, right: int) -> Trunk:
+        """The same without its first `left` and its last `right` columns."""
+        return self._replace(states=self.states[:, left : self.states.shape[1] - right])
 
 
 class LoadedModel:
@@ -70,8 +85,10 @@ class LoadedModel:
         parameters = inspect.signature(model.forward).parameters
         self._takes_positions = "position_ids" in parameters
         self._check: Check | None = None
-        for layer in _decoder_layers(model):
+        self._layers = _decoder_layers(model)
+        for layer in self._layers:
             layer.register_forward_pre_hook(self._check_cancelled)
+        self._n_layer_outputs: int | None = None  # of a tuple; None when it is a tensor alone
         self._has_plain_head = self._probe_head()
 
     @contextmanager
@@ -101,12 +118,89 @@ class LoadedModel:
             kwargs["position_ids"] = position_ids(attention_mask)
         return kwargs
 
-    def states(self, ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Last hidden states, the input of the output head: (B, T) ids -> (B, T, H)."""
+    def states(self, ids: Tensor, attention_mask: Tensor, trunk: Trunk | None = None) -> Tensor:
+        """Last hidden states, the input of the output head: (B, T) ids -> (B, T, H).
+
+        Args:
+            ids: (B, T).
+            attention_mask: (B, T), True on tokens.
+            trunk: What `trunk` gave for them; its layers are not computed again.
+        """
+        with contextlib.nullcontext() if trunk is None else self._standing_in(trunk):
+            return self._forward(ids, attention_mask)
+
+    def trunk(self, ids: Tensor, attention_mask: Tensor, n_layers: int) -> Trunk:
+        """Send texts through the `n_layers` lowest layers of the base, without any adapter.
+
+        With LoRA on the layers above, reference, policy, reward model and every epoch have these
+        states in common.
+        """
+        kept: list[Tensor] = []
+
+        def keep(states: Tensor) -> Tensor:
+            kept.append(states)
+            return states
+
+        upper = {n: keep if n == n_layers else _same for n in range(n_layers, len(self._layers))}
+        with torch.no_grad(), lora_layers.active(self.model, None), self._replaced(upper):
+            self._forward(ids, attention_mask)
+        return Trunk(kept[0], n_layers)
+
+    def can_split(self, n_layers: int) -> bool:
+        """Whether layers above a trunk of `n_layers` give what the whole model gives.
+
+        Some architectures hand more from layer to layer than hidden states (keys and values, the
+        embeddings once more); their layers cannot be computed apart.
+        """
+        ids = torch.tensor([[self.stop_id] * 3], device=self.device)
+        mask = torch.ones_like(ids, dtype=torch.bool)
+        with torch.no_grad(), lora_layers.active(self.model, None):
+            whole = self._forward(ids, mask)
+            try:
+                split = self.states(ids, mask, self.trunk(ids, mask, n_layers))
+            except (AttributeError, IndexError, KeyError, RuntimeError, TypeError) as error:
+                log.info("%s does not split: %s", self.info.name, error)
+                return False
+        return torch.equal(whole, split)
+
+    def _forward(self, ids: Tensor, attention_mask: Tensor) -> Tensor:
         trunk = self.model.base_model
         output = trunk(input_ids=ids, use_cache=False, **self.forward_kwargs(attention_mask))
         states: Tensor = output.last_hidden_state
         return states
+
+    def _standing_in(self, trunk: Trunk) -> AbstractContextManager[None]:
+        """While open, the lowest layers give the trunk's states instead of computing them."""
+        return self._replaced(dict.fromkeys(range(trunk.n_layers), lambda _: trunk.states))
+
+    @contextmanager
+    def _replaced(self, layers: Mapping[int, Callable[[Tensor], Tensor]]) -> Iterator[None]:
+        """While open, these layers map states to states by the function given.
+
+        Everything around them stays the architecture's own: embeddings, masks of each kind of
+        layer, rotary angles, the last norm.
+        """
+
+        def forward(change: Callable[[Tensor], Tensor]) -> Callable[..., object]:
+            def replacement(hidden_states: Tensor, *_: object, **_more: object) -> object:
+                states = change(hidden_states)
+                n = self._n_layer_outputs
+                return states if n is None else (states, *[None] * (n - 1))
+
+            return replacement
+
+        attributes = {number: vars(self._layers[number]) for number in layers}
+        # A module may have a forward of its own already: accelerate gives it one.
+        before = {number: own.get("forward") for number, own in attributes.items()}
+        for number, change in layers.items():
+            attributes[number]["forward"] = forward(change)
+        try:
+            yield
+        finally:
+            for number, own in attributes.items():
+                del own["forward"]
+                if before[number] is not None:
+                    own["forward"] = before[number]
 
     def response_states(
         self,
@@ -123,14 +217,14 @@ class LoadedModel:
             prompt_mask: (B, P), True on prompt tokens.
             response_ids: (B, R), right-padded.
             is_response: (B, R), True up to and including the stop token.
+            trunk: Lower states of [prompt | response]; further columns at the right are cut.
 
         Returns:
             (B, R, H): entry t is the state before response token t (the logit shift is done).
         """
-        ids = torch.cat([prompt_ids, response_ids], dim=1)
-        attention_mask = torch.cat([prompt_mask, is_response], dim=1)
+        states = self._joined(prompt_ids, prompt_mask, response_ids, is_response, trunk)
         start = prompt_ids.shape[1] - 1
-        return self.states(ids, attention_mask)[:, start : start + response_ids.shape[1]]
+        return states[:, start : start + response_ids.shape[1]]
 
     def answer_states(
         self,
@@ -140,20 +234,41 @@ class LoadedModel:
         is_closed: Tensor,
         trunk: Trunk | None = None,
     ) -> Tensor:
-        """SHIM"""
-        ids = torch.cat([prompt_ids, closed_ids], dim=1)
-        mask = torch.cat([prompt_mask, is_closed], dim=1)
-        last = prompt_ids.shape[1] + is_closed.sum(1) - 1
-        return self.states(ids, mask)[torch.arange(len(ids)), last]
+        """State at the last token of each answer, which is what a reward head reads.
+
+        Args:
+            prompt_ids: (B, P), left-padded.
+            prompt_mask: (B, P), True on prompt tokens.
+            closed_ids: (B, R), right-padded; each answer ends with its stop token.
+            is_closed: (B, R), True up to and including the stop token.
+            trunk: As in `response_states`.
+
+        Returns:
+            (B, H).
+        """
+        states = self._joined(prompt_ids, prompt_mask, closed_ids, is_closed, trunk)
+        last = prompt_ids.shape[1] - 1 + is_closed.sum(1)
+        return states[torch.arange(len(states), device=states.device), last]
+
+    def _joined(
+        self,
+        prompt_ids: Tensor,
+        prompt_mask: Tensor,
+        response_ids: Tensor,
+        is_response: Tensor,
+        trunk: Trunk | None,
+    ) -> Tensor:
+        """States (B, P + R, H) of prompt and response one after the other."""
+        ids = torch.cat([prompt_ids, response_ids], dim=1)
+        attention_mask = torch.cat([prompt_mask, is_response], dim=1)
+        if trunk is not None:
+            trunk = trunk.narrow(0, trunk.states.shape[1] - ids.shape[1])
+        return self.states(ids, attention_mask, trunk)
 
     @contextmanager
     def parked(self) -> Iterator[None]:
         """SHIM"""
         yield
-
-    def trunk(self, ids: Tensor, mask: Tensor, n_layers: int) -> Trunk:
-        """SHIM"""
-        raise NotImplementedError
 
     def logps(
         self,
@@ -210,12 +325,26 @@ class LoadedModel:
             logits = cap * torch.tanh(logits / cap)
         return logits
 
+    @contextmanager
+    def _probing_layers(self) -> Iterator[None]:
+        """While open, learn whether layers return states alone or a tuple that begins with them."""
+
+        def look(_module: object, _args: object, output: object) -> None:
+            self._n_layer_outputs = len(output) if isinstance(output, tuple) else None
+
+        handle = self._layers[0].register_forward_hook(look)
+        try:
+            yield
+        finally:
+            handle.remove()
+
     @torch.no_grad()
     def _probe_head(self) -> bool:
         """Whether logits are a plain linear map of the states; refuse what has no known map."""
         ids = torch.tensor([[self.stop_id, self.stop_id]], device=self.device)
         mask = torch.ones_like(ids, dtype=torch.bool)
-        wanted = self.model(input_ids=ids, use_cache=False, **self.forward_kwargs(mask)).logits
+        with self._probing_layers():
+            wanted = self.model(input_ids=ids, use_cache=False, **self.forward_kwargs(mask)).logits
         states = self.states(ids, mask)
         plain = self.model.get_output_embeddings()(states)
         tolerance = 1e-3 if self.dtype == torch.float32 else 5e-2
@@ -323,10 +452,18 @@ def weights_progress(cancel: CancelToken, on_progress: OnProgress) -> Iterator[N
         hf_logging.set_tqdm_hook(previous)
 
 
-def _decoder_layers(model: Any) -> Sequence[nn.Module]:
-    """The stack of blocks: the longest ModuleList, whatever the architecture calls it."""
-    stacks = [list(m) for m in model.modules() if isinstance(m, nn.ModuleList)]
-    return max(stacks, key=len, default=[])
+def _same(states: Tensor) -> Tensor:
+    return states
+
+
+def _decoder_layers(model: Any) -> list[nn.Module]:
+    """The stack of blocks: the longest outermost ModuleList, whatever its name is."""
+    stacks: dict[str, list[nn.Module]] = {}
+    for name, module in model.get_decoder().named_modules():
+        is_inner = any(name.startswith(outer + ".") for outer in stacks)
+        if isinstance(module, nn.ModuleList) and not is_inner:
+            stacks[name] = list(module)
+    return max(stacks.values(), key=len)
 
 
 def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
