@@ -94,9 +94,8 @@ class TrainInputs(QWidget):
         if [r.id for r in scorers] != [self.reward.itemData(i) for i in range(self.reward.count())]:
             self._fill_rewards(scorers)
         policies = [r for r in runs(self._ws, "policy") if r.status in _USABLE]
-        if [r.id for r in policies] != [
-            self.start.itemData(i) for i in range(1, self.start.count())
-        ]:
+        shown = [self.start.itemData(i) for i in range(1, self.start.count())]
+        if not self.start.count() or [r.id for r in policies] != shown:
             self._fill_starts(policies)
         self._describe()
 
