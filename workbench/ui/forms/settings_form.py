@@ -112,7 +112,11 @@ class SettingsForm(QWidget, Generic[S]):
         self._presets = presets or {}
         self._problems: dict[str, str] = {}
         self._is_quiet = False
-        self.fields = {name: Field(name, info, self) for name, info in toml.fields(model)}
+        groups = toml.grouped(model)
+        # Made in the order in which they are shown: Tab goes by that.
+        self.fields = {
+            name: Field(name, info, self) for inner in groups.values() for name, info in inner
+        }
         # A model may hold others with values of its own in place of their defaults.
         for name, value in _flat(model().model_dump()).items():
             self.fields[name].set_value(value)
@@ -127,7 +131,7 @@ class SettingsForm(QWidget, Generic[S]):
             layout.addLayout(self._preset_row(unit_width))
         by_group = {
             title: [self.fields[name] for name, _ in inner]
-            for title, inner in toml.grouped(model).items()
+            for title, inner in groups.items()
         }
         self._groups = [
             _Group(title, fields, i < self._OPEN_GROUPS, unit_width)
