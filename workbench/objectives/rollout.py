@@ -57,6 +57,10 @@ class Rollout(NamedTuple):
             trunk=trunk,
         )
 
+    def to(self, device: torch.device | str) -> Rollout:
+        """The same on another device."""
+        return Rollout(**{n: f.to(device) for n, f in self._asdict().items() if f is not None})
+
     @staticmethod
     def joined(parts: Sequence[Rollout]) -> Rollout:
         """Several batches as one: prompts padded at the left, answers at the right."""

@@ -8,6 +8,7 @@ up to the order of floating-point sums. Settings mean the whole: a batch of 16 o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -30,6 +31,26 @@ class Ranks:
 
     rank: int = 0
     size: int = 1
+
+    @classmethod
+    def join(cls) -> Ranks:
+        """Join the processes that torchrun or accelerate started, if they did.
+
+        On cards each process takes the one of its local rank. Call `leave` at the end.
+        """
+        size = int(os.environ.get("WORLD_SIZE", "1"))
+        if size == 1:
+            return cls()
+        has_card = torch.cuda.is_available()
+        if has_card:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        dist.init_process_group("nccl" if has_card else "gloo")
+        return cls(dist.get_rank(), size)
+
+    def leave(self) -> None:
+        """Part from the other processes."""
+        if self.size > 1:
+            dist.destroy_process_group()
 
     @property
     def is_main(self) -> bool:

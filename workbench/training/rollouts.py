@@ -55,7 +55,9 @@ def roll_out(
     model, settings, mine = learner.model, learner.settings, learner.ranks.share(len(batch))
     batch, encoded = batch[mine], encoded[mine]
     answer_seeds = seeds(settings.seed, _SAMPLE, learner.update, n=settings.batch_size)[mine]
-    check = cancel.raise_if_stopping
+    # Alone, a stop gives the answers up; several processes go on together to the step boundary.
+    is_alone = learner.ranks.size == 1
+    check = cancel.raise_if_stopping if is_alone else cancel.raise_if_cancelled
     with adapters.active(model, learner.adapter), clock.timing("generate"):
         sampling = sample(
             model,
@@ -73,8 +75,9 @@ def roll_out(
         scores, token_scores = _scored(learner, rollout, messages, reward)
     require_finite(scores.tolist(), f"The score of {reward.name}")
     rollout = rollout._replace(scores=scores, token_scores=token_scores)
-    parts = learner.ranks.gathered(rollout)
-    return parts[0] if len(parts) == 1 else Rollout.joined(parts)
+    if is_alone:
+        return rollout
+    return Rollout.joined(learner.ranks.gathered(rollout.to("cpu"))).to(model.device)
 
 
 def _with_progress(
