@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     Gemma2Config,
     Gemma2ForCausalLM,
@@ -20,6 +20,8 @@ from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
 )
 
 from workbench.cancel import CancelToken
@@ -27,9 +29,10 @@ from workbench.data.records import Message, Prompt
 from workbench.models import catalog, loading
 from workbench.models.loading import LoadedModel
 
-Kind = Literal["llama", "gpt2", "pad_is_eos", "gemma2"]
+Kind = Literal["llama", "gpt2", "pad_is_eos", "gemma2", "t5"]
+CAUSAL_KINDS: tuple[Kind, ...] = ("llama", "gpt2", "pad_is_eos")
 # The kinds that every invariant holds for; the others are for what is their own.
-KINDS: tuple[Kind, ...] = ("llama", "gpt2", "pad_is_eos")
+KINDS: tuple[Kind, ...] = (*CAUSAL_KINDS, "t5")
 UNK, EOS, PAD = 0, 1, 2
 N_WORDS = 17
 VOCABULARY = ["<unk>", "<eos>", "<pad>", *(f"w{i}" for i in range(N_WORDS))]
@@ -39,7 +42,7 @@ def write(folder: Path, kind: Kind, seed: int = 0) -> Path:
     """A model folder.
 
     Llama (RoPE), GPT-2 (absolute positions), a Llama whose pad is its eos, Gemma 2 (sliding and
-    full attention in turn, capped logits).
+    full attention in turn, capped logits), T5 (encoder-decoder, scaled states).
     """
     with torch.random.fork_rng(devices=[]):
         torch.random.manual_seed(seed)
@@ -54,11 +57,16 @@ def write(folder: Path, kind: Kind, seed: int = 0) -> Path:
         eos_token="<eos>",
         pad_token="<eos>" if kind == "pad_is_eos" else "<pad>",
     )
-    # The last word is the turn marker; no end token, so that templates do not decide masks.
-    tokenizer.chat_template = (
-        "{% for m in messages %}{{ m['content'] }} {% endfor %}"
-        "{% if add_generation_prompt %}w16{% endif %}"
-    )
+    if kind == "t5":
+        backend.post_processor = processors.TemplateProcessing(
+            single="$A <eos>", special_tokens=[("<eos>", EOS)]
+        )
+    else:
+        # The last word is the turn marker; no end token, so that templates do not decide masks.
+        tokenizer.chat_template = (
+            "{% for m in messages %}{{ m['content'] }} {% endfor %}"
+            "{% if add_generation_prompt %}w16{% endif %}"
+        )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -165,9 +173,34 @@ def _gemma2() -> Any:
     )
 
 
+def _t5() -> Any:
+    model = T5ForConditionalGeneration(
+        T5Config(
+            vocab_size=len(VOCABULARY),
+            d_model=32,
+            d_kv=8,
+            d_ff=48,
+            num_layers=2,
+            num_heads=4,
+            n_positions=64,
+            relative_attention_num_buckets=8,
+            relative_attention_max_distance=16,
+            eos_token_id=EOS,
+            pad_token_id=PAD,
+            decoder_start_token_id=PAD,
+        )
+    )
+    # Its own first weights hardly change what the embeddings say: it would repeat one token.
+    for name, weight in model.named_parameters():
+        if name.endswith("o.weight"):
+            weight.data *= 5.0
+    return model
+
+
 _MAKERS: dict[Kind, Callable[[], Any]] = {
     "llama": _llama,
     "gpt2": _gpt2,
     "pad_is_eos": lambda: _llama(pad=EOS),
     "gemma2": _gemma2,
+    "t5": _t5,
 }

@@ -25,3 +25,9 @@ def llama(folders: dict[str, Path]) -> LoadedModel:
 def model(request: pytest.FixtureRequest, folders: dict[str, Path]) -> LoadedModel:
     """Each kind of tiny model in turn."""
     return tinymodels.load(folders[request.param])
+
+
+@pytest.fixture(params=tinymodels.CAUSAL_KINDS)
+def causal_model(request: pytest.FixtureRequest, folders: dict[str, Path]) -> LoadedModel:
+    """Each kind whose prompt and answer are one text."""
+    return tinymodels.load(folders[request.param])

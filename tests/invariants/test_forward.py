@@ -48,12 +48,22 @@ def _measure(model: LoadedModel, rows: list[int], **padding: int) -> tuple[Tenso
 def _by_hand(model: LoadedModel, row: int) -> list[float]:
     """One forward per token, no padding, no cache: the definition."""
     logps = []
-    ids = list(PROMPTS[row])
-    for token in ANSWERS[row]:
-        logits = model.model(input_ids=torch.tensor([ids])).logits[0, -1].double()
+    for t, token in enumerate(ANSWERS[row]):
+        logits = _plain_logits(model, PROMPTS[row], ANSWERS[row][:t]).double()
         logps.append(float((logits / T).log_softmax(-1)[token]))
-        ids.append(token)
     return logps
+
+
+def _plain_logits(model: LoadedModel, prompt: list[int], answer: list[int]) -> Tensor:
+    """Logits (V,) of what follows, by transformers' own model and nothing else."""
+    if model.is_encoder_decoder:
+        start = model.model.config.decoder_start_token_id
+        ids = torch.tensor([[start, *answer]])
+        output = model.model(input_ids=torch.tensor([prompt]), decoder_input_ids=ids)
+    else:
+        output = model.model(input_ids=torch.tensor([prompt + answer]))
+    logits: Tensor = output.logits[0, -1]
+    return logits
 
 
 @torch.no_grad()
@@ -62,6 +72,15 @@ def test_logps_equal_one_plain_forward_per_token(model: LoadedModel) -> None:
     logps, _ = _measure(model, [0, 1, 2, 3], left=3, right=2)
     for row, answer in enumerate(ANSWERS):
         assert_close(logps[row, : len(answer)], _by_hand(model, row), FORWARD)
+
+
+@torch.no_grad()
+def test_a_whole_answers_state_predicts_what_follows_it(model: LoadedModel) -> None:
+    """A reward head reads at the stop token, not before it and not at the padding behind it."""
+    batch = _batch(model, [0, 1, 2, 3], left=3, right=2)
+    logits = model.logits(model.answer_states(*batch))
+    for row, answer in enumerate(ANSWERS):
+        assert_close(logits[row], _plain_logits(model, PROMPTS[row], answer), FORWARD)
 
 
 @torch.no_grad()
@@ -87,11 +106,11 @@ def test_what_else_is_in_the_batch_changes_nothing(model: LoadedModel) -> None:
 
 @torch.no_grad()
 def test_lost_positions_would_be_noticed(model: LoadedModel) -> None:
-    """The control: only absolute positions show the mistake, RoPE hides it."""
+    """The control: only absolute positions show the mistake, relative ones hide it."""
     model._takes_positions = False
     alone, _ = _measure(model, [0])
     padded, _ = _measure(model, [0], left=3)
-    is_hidden = model.info.architecture.startswith("Llama")
+    is_hidden = not model.info.architecture.startswith("GPT2")
     assert bool((alone - padded).abs().max() < 5e-5) == is_hidden
 
 

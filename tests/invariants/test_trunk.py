@@ -126,7 +126,7 @@ def test_a_wrong_trunk_would_be_noticed(model: LoadedModel) -> None:
 def test_skipped_layers_are_not_computed_but_can_be_cancelled(model: LoadedModel) -> None:
     trunk = model.trunk(IDS, MASK, _n_lower(model))
     computed: list[int] = []
-    for number, layer in enumerate(model._layers):
+    for number, layer in enumerate(model._blocks.modules):
         child = next(layer.children())
         child.register_forward_hook(lambda *_, number=number: computed.append(number))
     model.states(IDS, MASK, trunk)
@@ -139,7 +139,7 @@ def test_skipped_layers_are_not_computed_but_can_be_cancelled(model: LoadedModel
     token.cancel()
     with model.checking(token.raise_if_cancelled), pytest.raises(Cancelled):
         model.states(IDS, MASK, trunk)
-    assert not any("forward" in vars(layer) for layer in model._layers)
+    assert not any("forward" in vars(layer) for layer in model._blocks.modules)
 
 
 @pytest.mark.parametrize("missing", [0.0, None])
@@ -150,7 +150,7 @@ def test_layers_that_hand_on_more_are_not_split(
     model = tinymodels.load(trunk_folders["llama"])
     assert model.can_split(1)
     handed_on: list[Any] = []
-    first, last = model._layers[0].forward, model._layers[1].forward
+    first, last = model._blocks.modules[0].forward, model._blocks.modules[1].forward
 
     def keep(states: Tensor, **more: object) -> object:
         handed_on.append(states)
@@ -160,7 +160,7 @@ def test_layers_that_hand_on_more_are_not_split(
         return last(states + (handed_on.pop() if handed_on else missing), **more)
 
     model.model.base_model.register_forward_pre_hook(lambda *_: handed_on.clear())
-    model._layers[0].forward = keep  # type: ignore[method-assign]
-    model._layers[1].forward = read  # type: ignore[method-assign]
+    model._blocks.modules[0].forward = keep  # type: ignore[method-assign]
+    model._blocks.modules[1].forward = read  # type: ignore[method-assign]
     assert not model.can_split(1)
     assert adapters.first_layer(model, LoraSettings(last_layers=1)) == 0

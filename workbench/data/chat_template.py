@@ -46,6 +46,17 @@ def encode_prompt(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int
     return tokenizer.encode(text, add_special_tokens=tokenizer.chat_template is None)
 
 
+def encode_source(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
+    """Token ids that an encoder reads: a lone message as it stands, dialogues by the template.
+
+    Models of the T5 kind were trained on bare instructions. Their tokenizers close a text with an
+    end token by themselves, and that is kept.
+    """
+    if len(messages) == 1 and tokenizer.chat_template is None:
+        return tokenizer.encode(messages[0].content, add_special_tokens=True)
+    return encode_prompt(tokenizer, messages)
+
+
 def encode_answer(tokenizer: Tokenizer, text: str, stop_id: int) -> list[int]:
     """Token ids of an answer with the stop token at its end."""
     return [*tokenizer.encode(text, add_special_tokens=False), stop_id]

@@ -214,7 +214,7 @@ def first_layer(base: LoadedModel, settings: LoraSettings) -> int:
     0 when there is nothing to share: every layer is adapted, or this architecture does not split.
     """
     adapted = _layers_to_transform(base, settings)
-    if adapted is None or base.info.is_encoder_decoder or not base.can_split(adapted[0]):
+    if adapted is None or base.is_encoder_decoder or not base.can_split(adapted[0]):
         return 0
     return adapted[0]
 
@@ -260,7 +260,6 @@ def _is_conv1d(base: LoadedModel) -> bool:
 
 def _layers_to_transform(base: LoadedModel, settings: LoraSettings) -> list[int] | None:
     """Numbers of the last layers, as PEFT wants them; None for all."""
-    n_layers: int = base.model.config.get_text_config().num_hidden_layers
-    if not 0 < settings.last_layers < n_layers:
+    if not 0 < settings.last_layers < base.n_layers:
         return None
-    return list(range(n_layers - settings.last_layers, n_layers))
+    return list(range(base.n_layers - settings.last_layers, base.n_layers))

@@ -10,15 +10,20 @@ else is in the batch, and base and trained model can be compared under the same 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from workbench.models.growing import Growing
 from workbench.models.heads import ScalarHead
 from workbench.models.loading import Check, LoadedModel
+from workbench.objectives.logprobs import token_logps
+
+# Of the answers that still grow: their states (B, H) and logits (B, V), to other logits.
+Steer = Callable[[Tensor, Tensor], Tensor]
 
 
 class Samples(NamedTuple):
@@ -114,11 +119,14 @@ def sample(
     top_k: int = 0,
     top_p: float = 1.0,
     value_head: ScalarHead | None = None,
+    steer: Steer | None = None,
+    wants_logps: bool = True,
     check: Check,
 ) -> Generator[FinishedRow, None, Samples]:
     """Answer each prompt once with the adapter that is active, yielding rows as they finish.
 
-    Rows that have ended leave the batch, so a long answer does not make the short ones compute.
+    Prompts that are equal are read once, whatever their number. Rows that have ended leave the
+    batch, so a long answer does not make the short ones compute.
 
     Args:
         model: The loaded model.
@@ -129,87 +137,95 @@ def sample(
         top_k: See `pick`.
         top_p: See `pick`.
         value_head: Gives `Samples.values` when it is there.
+        steer: Changes the logits before a token is picked; the log-probabilities are those of
+            the changed ones.
+        wants_logps: Without it `Samples.logps` are 0, which saves a pass over the vocabulary.
         check: Called in every layer, such as `CancelToken.raise_if_cancelled`.
 
     Raises:
         Cancelled: Or whatever else `check` raises.
     """
-    n = len(prompts)
-    prompt_ids, prompt_mask = pad_prompts(model, prompts)
+    written = _Written(model, len(prompts), max_new_tokens)
     u = uniforms(seeds, max_new_tokens).to(model.device)
-    ids = torch.full((n, max_new_tokens), model.pad_id, device=model.device)
-    logps = torch.zeros(n, max_new_tokens, device=model.device)
-    values = torch.zeros(n, max_new_tokens, device=model.device)
-    lengths = torch.zeros(n, dtype=torch.long, device=model.device)
-    ended = torch.zeros(n, dtype=torch.bool, device=model.device)
-    stops = torch.tensor(sorted(model.stop_ids), device=model.device)
-
-    rows = torch.arange(n, device=model.device)  # rows still being written
-    step_ids, mask, cache = prompt_ids, prompt_mask, None
-    with model.checking(check), _HeadInput(model) as head_input:
+    with model.checking(check):
+        answers, states = _read(model, prompts)
         for t in range(max_new_tokens):
-            kwargs = model.forward_kwargs(mask)
-            if "position_ids" in kwargs:
-                kwargs["position_ids"] = kwargs["position_ids"][:, -step_ids.shape[1] :]
-            output = model.model(
-                input_ids=step_ids,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-                **kwargs,
-            )
-            cache = output.past_key_values
-            logits = output.logits[:, -1].float()
-            token = pick(logits, u[rows, t], temperature, top_k, top_p)
-            scaled = logits / (temperature or 1.0)
-            logps[rows, t] = scaled.gather(-1, token[:, None])[:, 0] - scaled.logsumexp(-1)
+            logits = model.logits(states)
+            if steer is not None:
+                logits = steer(states, logits)
+            rows = written.rows
+            tokens = pick(logits, u[rows, t], temperature, top_k, top_p)
+            if wants_logps:
+                written.logps[rows, t] = token_logps(logits, tokens, temperature or 1.0)
             if value_head is not None:
-                values[rows, t] = value_head(head_input.states[:, -1:])[:, 0]
-            ids[rows, t] = token
-            lengths[rows] = t + 1
-            is_stop = torch.isin(token, stops)
-            ended[rows] = is_stop
-            for row in rows[is_stop].tolist():
-                yield FinishedRow(row, ids[row, : t + 1].tolist(), True)
-            keep = ~is_stop
-            if not keep.any():
-                break
+                written.values[rows, t] = value_head(states)
+            is_stop = written.append(tokens)
+            yield from written.finished(rows[is_stop])
             if is_stop.any():
-                rows, mask, token = rows[keep], mask[keep], token[keep]
-                cache.batch_select_indices(keep.nonzero()[:, 0])
-            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-            step_ids = token[:, None]
-    for row in rows[~ended[rows]].tolist():
-        yield FinishedRow(row, ids[row].tolist(), False)
-    width = int(lengths.max())
-    is_response = torch.arange(width, device=model.device)[None] < lengths[:, None]
-    return Samples(
-        prompt_ids,
-        prompt_mask,
-        ids[:, :width],
-        is_response,
-        logps[:, :width] * is_response,
-        values[:, :width] * is_response,
-        ended,
-    )
+                answers.select((~is_stop).nonzero()[:, 0])
+                tokens = tokens[~is_stop]
+            if len(tokens) == 0 or t == max_new_tokens - 1:
+                break
+            states = answers.append(tokens)
+    yield from written.finished(written.rows)
+    return written.samples(*pad_prompts(model, prompts))
 
 
-class _HeadInput:
-    """Keeps what the output head was last given: the states that a value head reads."""
+def _read(model: LoadedModel, prompts: Sequence[Sequence[int]]) -> tuple[Growing, Tensor]:
+    """Answers about to begin, one per prompt; each different prompt is computed once."""
+    number = {prompt: i for i, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
+    answers = model.read(*pad_prompts(model, list(number)))
+    states = answers.start()
+    if len(number) < len(prompts):
+        index = torch.tensor([number[tuple(p)] for p in prompts], device=model.device)
+        answers.select(index)
+        states = states[index]
+    return answers, states
 
-    def __init__(self, model: LoadedModel) -> None:
-        self._head = model.model.get_output_embeddings()
-        self.states = torch.empty(0)
 
-    def __enter__(self) -> _HeadInput:
-        self._handle = self._head.register_forward_pre_hook(self._keep)
-        return self
+class _Written:
+    """What has been sampled so far, and which rows are still being written."""
 
-    def __exit__(self, *_: object) -> None:
-        self._handle.remove()
+    def __init__(self, model: LoadedModel, n: int, n_tokens: int) -> None:
+        device = model.device
+        self.ids = torch.full((n, n_tokens), model.pad_id, device=device)
+        self.logps = torch.zeros(n, n_tokens, device=device)
+        self.values = torch.zeros(n, n_tokens, device=device)
+        self.rows = torch.arange(n, device=device)
+        self._lengths = torch.zeros(n, dtype=torch.long, device=device)
+        self._ended = torch.zeros(n, dtype=torch.bool, device=device)
+        self._stops = torch.tensor(sorted(model.stop_ids), device=device)
 
-    def _keep(self, _module: object, args: tuple[Tensor, ...]) -> None:
-        self.states = args[0]
+    def append(self, tokens: Tensor) -> Tensor:
+        """Add a token to each open row, close those that stop, and tell which these are."""
+        rows = self.rows
+        self.ids[rows, self._lengths[rows]] = tokens
+        self._lengths[rows] += 1
+        is_stop = torch.isin(tokens, self._stops)
+        self._ended[rows] = is_stop
+        self.rows = rows[~is_stop]
+        return is_stop
+
+    def finished(self, rows: Tensor) -> Iterator[FinishedRow]:
+        """These rows as whole answers."""
+        for row in rows.tolist():
+            ids = self.ids[row, : int(self._lengths[row])].tolist()
+            yield FinishedRow(row, ids, bool(self._ended[row]))
+
+    def samples(self, prompt_ids: Tensor, prompt_mask: Tensor) -> Samples:
+        """Everything, cut to the longest answer."""
+        width = int(self._lengths.max())
+        columns = torch.arange(width, device=self.ids.device)
+        is_response = columns[None] < self._lengths[:, None]
+        return Samples(
+            prompt_ids,
+            prompt_mask,
+            self.ids[:, :width],
+            is_response,
+            self.logps[:, :width],
+            self.values[:, :width],
+            self._ended,
+        )
 
 
 def collect(samples: Generator[FinishedRow, None, Samples]) -> Samples:

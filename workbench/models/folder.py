@@ -27,8 +27,8 @@ _SETTINGS_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_to
 _INDEX = "model.safetensors.index.json"
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx", "seq_length")
 _NOT_WRITING = re.compile(
-    r"For(SequenceClassification|MaskedLM|TokenClassification|QuestionAnswering|MultipleChoice|"
-    r"ImageClassification|Pretraining|CTC)$"
+    r"(For(SequenceClassification|MaskedLM|TokenClassification|QuestionAnswering|MultipleChoice|"
+    r"ImageClassification|Pretraining|CTC)|EncoderModel)$"
 )
 _LICENCES = (
     ("apache license", "apache-2.0"),
@@ -193,13 +193,8 @@ def _config_problems(path: Path, config: Mapping[str, Any]) -> Iterator[str]:
         return
     names = config.get("architectures")
     architecture = str(names[0]) if isinstance(names, list) and names else ""
-    if config.get("is_encoder_decoder"):
-        yield (
-            "It is an encoder-decoder model like T5; these are not supported yet and come in a "
-            "later version. Choose a causal (decoder-only) model."
-        )
-    elif _NOT_WRITING.search(architecture):
-        yield f"{architecture} does not write text. Choose a causal language model."
+    if _NOT_WRITING.search(architecture):
+        yield f"{architecture} does not write text. Choose a language model."
     kind = str(config.get("model_type", ""))
     if config.get("auto_map") and not is_known_to_transformers(kind):
         yield (

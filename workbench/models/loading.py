@@ -5,24 +5,25 @@ B batch, P prompt tokens, R response tokens, H hidden size, V vocabulary.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging as hf_logging
 
 from workbench.cancel import CancelToken
-from workbench.data.chat_template import encode_prompt
+from workbench.data.chat_template import encode_prompt, encode_source
 from workbench.data.records import Message
 from workbench.errors import EnvironmentProblem, UserError
-from workbench.models import lora_layers
+from workbench.models import encoder_decoder, lora_layers
 from workbench.models.catalog import ModelInfo
+from workbench.models.growing import Growing, GrowingAnswers, GrowingTexts
+from workbench.models.layers import Blocks
 from workbench.objectives.logprobs import entropy, linear_logps, token_logps
 from workbench.objectives.masking import position_ids
 
@@ -53,7 +54,7 @@ class Trunk(NamedTuple):
 
 
 class LoadedModel:
-    """A causal language model with its tokenizer, ready for adapters.
+    """A language model, causal or encoder-decoder, with its tokenizer, ready for adapters.
 
     Attributes:
         model: The transformers model; its own weights never change.
@@ -64,6 +65,8 @@ class LoadedModel:
         stop_ids: The tokens that end an answer; generator, masks and rewards use this one set.
         stop_id: The stop token that is appended to texts.
         context_length: Longest prompt plus answer, in tokens.
+        hidden_size: Width of the states that the output head reads.
+        n_layers: Number of blocks; those of the decoder where there is an encoder too.
     """
 
     def __init__(self, model: Any, tokenizer: Any, info: ModelInfo) -> None:
@@ -85,10 +88,13 @@ class LoadedModel:
         parameters = inspect.signature(model.forward).parameters
         self._takes_positions = "position_ids" in parameters
         self._check: Check | None = None
-        self._layers = _decoder_layers(model)
-        for layer in self._layers:
-            layer.register_forward_pre_hook(self._check_cancelled)
-        self._n_layer_outputs: int | None = None  # of a tuple; None when it is a tensor alone
+        self.is_encoder_decoder = info.is_encoder_decoder
+        self._blocks = Blocks(model.get_decoder())
+        self.n_layers = len(self._blocks)
+        reading = Blocks(model.get_encoder()).modules if self.is_encoder_decoder else []
+        for block in [*reading, *self._blocks.modules]:
+            block.register_forward_pre_hook(self._check_cancelled)
+        self._state_scale = 1.0
         self._has_plain_head = self._probe_head()
 
     @contextmanager
@@ -109,6 +115,8 @@ class LoadedModel:
 
     def encode_prompt(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of a prompt, up to where the answer starts."""
+        if self.is_encoder_decoder:
+            return encode_source(self.tokenizer, messages)
         return encode_prompt(self.tokenizer, messages)
 
     def forward_kwargs(self, attention_mask: Tensor) -> dict[str, Tensor]:
@@ -119,14 +127,16 @@ class LoadedModel:
         return kwargs
 
     def states(self, ids: Tensor, attention_mask: Tensor, trunk: Trunk | None = None) -> Tensor:
-        """Last hidden states, the input of the output head: (B, T) ids -> (B, T, H).
+        """Last hidden states of a causal model, the input of its head: (B, T) ids -> (B, T, H).
 
         Args:
             ids: (B, T).
             attention_mask: (B, T), True on tokens.
             trunk: What `trunk` gave for them; its layers are not computed again.
         """
-        with contextlib.nullcontext() if trunk is None else self._standing_in(trunk):
+        if trunk is None:
+            return self._forward(ids, attention_mask)
+        with self._blocks.replaced(dict.fromkeys(range(trunk.n_layers), lambda _: trunk.states)):
             return self._forward(ids, attention_mask)
 
     def trunk(self, ids: Tensor, attention_mask: Tensor, n_layers: int) -> Trunk:
@@ -141,8 +151,8 @@ class LoadedModel:
             kept.append(states)
             return states
 
-        upper = {n: keep if n == n_layers else _same for n in range(n_layers, len(self._layers))}
-        with torch.no_grad(), lora_layers.active(self.model, None), self._replaced(upper):
+        upper = {n: keep if n == n_layers else _same for n in range(n_layers, self.n_layers)}
+        with torch.no_grad(), lora_layers.active(self.model, None), self._blocks.replaced(upper):
             self._forward(ids, attention_mask)
         return Trunk(kept[0], n_layers)
 
@@ -169,39 +179,6 @@ class LoadedModel:
         states: Tensor = output.last_hidden_state
         return states
 
-    def _standing_in(self, trunk: Trunk) -> AbstractContextManager[None]:
-        """While open, the lowest layers give the trunk's states instead of computing them."""
-        return self._replaced(dict.fromkeys(range(trunk.n_layers), lambda _: trunk.states))
-
-    @contextmanager
-    def _replaced(self, layers: Mapping[int, Callable[[Tensor], Tensor]]) -> Iterator[None]:
-        """While open, these layers map states to states by the function given.
-
-        Everything around them stays the architecture's own: embeddings, masks of each kind of
-        layer, rotary angles, the last norm.
-        """
-
-        def forward(change: Callable[[Tensor], Tensor]) -> Callable[..., object]:
-            def replacement(hidden_states: Tensor, *_: object, **_more: object) -> object:
-                states = change(hidden_states)
-                n = self._n_layer_outputs
-                return states if n is None else (states, *[None] * (n - 1))
-
-            return replacement
-
-        attributes = {number: vars(self._layers[number]) for number in layers}
-        # A module may have a forward of its own already: accelerate gives it one.
-        before = {number: own.get("forward") for number, own in attributes.items()}
-        for number, change in layers.items():
-            attributes[number]["forward"] = forward(change)
-        try:
-            yield
-        finally:
-            for number, own in attributes.items():
-                del own["forward"]
-                if before[number] is not None:
-                    own["forward"] = before[number]
-
     def response_states(
         self,
         prompt_ids: Tensor,
@@ -218,10 +195,14 @@ class LoadedModel:
             response_ids: (B, R), right-padded.
             is_response: (B, R), True up to and including the stop token.
             trunk: Lower states of [prompt | response]; further columns at the right are cut.
+                An encoder-decoder has none.
 
         Returns:
             (B, R, H): entry t is the state before response token t (the logit shift is done).
         """
+        if self.is_encoder_decoder:
+            ids = encoder_decoder.started(self.model, response_ids[:, :-1])
+            return self._decoded(prompt_ids, prompt_mask, ids)
         states = self._joined(prompt_ids, prompt_mask, response_ids, is_response, trunk)
         start = prompt_ids.shape[1] - 1
         return states[:, start : start + response_ids.shape[1]]
@@ -246,8 +227,12 @@ class LoadedModel:
         Returns:
             (B, H).
         """
-        states = self._joined(prompt_ids, prompt_mask, closed_ids, is_closed, trunk)
-        last = prompt_ids.shape[1] - 1 + is_closed.sum(1)
+        if self.is_encoder_decoder:
+            ids = encoder_decoder.started(self.model, closed_ids)
+            states, last = self._decoded(prompt_ids, prompt_mask, ids), is_closed.sum(1)
+        else:
+            states = self._joined(prompt_ids, prompt_mask, closed_ids, is_closed, trunk)
+            last = prompt_ids.shape[1] - 1 + is_closed.sum(1)
         return states[torch.arange(len(states), device=states.device), last]
 
     def _joined(
@@ -265,10 +250,28 @@ class LoadedModel:
             trunk = trunk.narrow(0, trunk.states.shape[1] - ids.shape[1])
         return self.states(ids, attention_mask, trunk)
 
+    def _decoded(self, prompt_ids: Tensor, prompt_mask: Tensor, ids: Tensor) -> Tensor:
+        """States (B, R, H) of a decoder that is given `ids` (B, R)."""
+        source = encoder_decoder.encode(self.model, prompt_ids, prompt_mask)
+        output = encoder_decoder.decode(self.model, source, ids, use_cache=False)
+        states: Tensor = output.last_hidden_state * self._state_scale
+        return states
+
     @contextmanager
     def parked(self) -> Iterator[None]:
-        """SHIM"""
-        yield
+        """While open, base and adapters lie in main memory and the card is free for others.
+
+        Afterwards everything is where it was, bit for bit. On the processor nothing happens.
+        """
+        if self.device.type == "cpu":
+            yield
+            return
+        self.model.to("cpu")
+        getattr(torch, self.device.type).empty_cache()
+        try:
+            yield
+        finally:
+            self.model.to(self.device)
 
     def logps(
         self,
@@ -305,7 +308,7 @@ class LoadedModel:
                 with_entropy_grad=with_entropy_grad,
             )
         else:
-            logits = self._head_logits(hidden)
+            logits = self.logits(hidden)
             flat, entropies = token_logps(logits, tokens, temperature), entropy(logits, temperature)
         blank = flat.new_zeros(ids.shape)
         return (
@@ -313,9 +316,19 @@ class LoadedModel:
             blank.masked_scatter(is_response, entropies),
         )
 
-    def _head_logits(self, states: Tensor) -> Tensor:
-        """Logits with what the architecture does after its head (soft caps, scales)."""
+    def read(self, prompt_ids: Tensor, prompt_mask: Tensor) -> Growing:
+        """Begin answers to prompts (B, P), left-padded, that grow token by token in a cache."""
+        if self.is_encoder_decoder:
+            source = encoder_decoder.encode(self.model, prompt_ids, prompt_mask)
+            return GrowingAnswers(self.model, source, self._state_scale)
+        return GrowingTexts(self.model, prompt_ids, prompt_mask, self._takes_positions)
+
+    def logits(self, states: Tensor) -> Tensor:  # (..., H) -> (..., V) float32
+        """Logits, with what the architecture does after its head (soft caps, scales)."""
         logits: Tensor = self.model.get_output_embeddings()(states)
+        return (logits if self._has_plain_head else self._changed(logits)).float()
+
+    def _changed(self, logits: Tensor) -> Tensor:
         config = self.model.config.get_text_config()
         if scale := getattr(config, "logit_scale", None):
             logits = logits * scale
@@ -325,34 +338,34 @@ class LoadedModel:
             logits = cap * torch.tanh(logits / cap)
         return logits
 
-    @contextmanager
-    def _probing_layers(self) -> Iterator[None]:
-        """While open, learn whether layers return states alone or a tuple that begins with them."""
-
-        def look(_module: object, _args: object, output: object) -> None:
-            self._n_layer_outputs = len(output) if isinstance(output, tuple) else None
-
-        handle = self._layers[0].register_forward_hook(look)
-        try:
-            yield
-        finally:
-            handle.remove()
-
     @torch.no_grad()
     def _probe_head(self) -> bool:
         """Whether logits are a plain linear map of the states; refuse what has no known map."""
         ids = torch.tensor([[self.stop_id, self.stop_id]], device=self.device)
         mask = torch.ones_like(ids, dtype=torch.bool)
-        with self._probing_layers():
-            wanted = self.model(input_ids=ids, use_cache=False, **self.forward_kwargs(mask)).logits
-        states = self.states(ids, mask)
-        plain = self.model.get_output_embeddings()(states)
         tolerance = 1e-3 if self.dtype == torch.float32 else 5e-2
-        if torch.allclose(plain.float(), wanted.float(), rtol=tolerance, atol=tolerance):
+        head = self.model.get_output_embeddings()
+
+        def is_near(logits: Tensor) -> bool:
+            return torch.allclose(logits.float(), wanted.float(), rtol=tolerance, atol=tolerance)
+
+        with self._blocks.being_watched():
+            if self.is_encoder_decoder:
+                wanted = self.model(input_ids=ids, decoder_input_ids=ids, use_cache=False).logits
+                states = self._decoded(ids, mask, ids)
+            else:
+                kwargs = self.forward_kwargs(mask)
+                wanted = self.model(input_ids=ids, use_cache=False, **kwargs).logits
+                states = self.states(ids, mask)
+        if is_near(head(states)):
             return True
-        capped = self._head_logits(states)
-        if torch.allclose(capped.float(), wanted.float(), rtol=tolerance, atol=tolerance):
+        if is_near(self._changed(head(states))):
             return False
+        # T5 with tied embeddings shrinks its states before the head (Raffel et al. 2020, in the
+        # code only); transformers tells it by another setting every few versions.
+        if self.is_encoder_decoder and is_near(head(states * self.hidden_size**-0.5)):
+            self._state_scale = self.hidden_size**-0.5
+            return True
         raise UserError(
             f"{self.info.name} changes its logits in a way that cannot be scored here.",
             "Choose another model.",
@@ -392,9 +405,8 @@ def load(
     try:
         tokenizer = AutoTokenizer.from_pretrained(info.path)
         with weights_progress(cancel, on_progress):
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                info.path, dtype=precision, use_safetensors=True
-            )
+            kind = AutoModelForSeq2SeqLM if info.is_encoder_decoder else AutoModelForCausalLM
+            model: Any = kind.from_pretrained(info.path, dtype=precision, use_safetensors=True)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{info.name} cannot be loaded: {error}", "Check that its folder is complete."
@@ -454,16 +466,6 @@ def weights_progress(cancel: CancelToken, on_progress: OnProgress) -> Iterator[N
 
 def _same(states: Tensor) -> Tensor:
     return states
-
-
-def _decoder_layers(model: Any) -> list[nn.Module]:
-    """The stack of blocks: the longest outermost ModuleList, whatever its name is."""
-    stacks: dict[str, list[nn.Module]] = {}
-    for name, module in model.get_decoder().named_modules():
-        is_inner = any(name.startswith(outer + ".") for outer in stacks)
-        if isinstance(module, nn.ModuleList) and not is_inner:
-            stacks[name] = list(module)
-    return max(stacks.values(), key=len)
 
 
 def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
