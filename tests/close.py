@@ -22,6 +22,7 @@ class Level(NamedTuple):
 EXACT = Level(0.0, 0.0)  # same operations in the same order: bit for bit
 FLOAT64 = Level(1e-10, 1e-10)  # other operations, all of them in float64
 FLOAT32 = Level(1e-6, 1e-5)  # other operations in float32
+SLOPE = Level(1e-7, 1e-6)  # a gradient and central differences, both in float64
 FORWARD = Level(5e-5, 1e-5)  # a float32 network run with another batch, padding or cache
 BFLOAT16 = Level(5e-2, 2e-2)  # the same in bfloat16
 

@@ -6,8 +6,10 @@ None of these shares a formula with `workbench.objectives`: sums run token by to
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Collection
+import statistics
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,16 +66,46 @@ def entropy(logits: F, temperature: float) -> float:
     return -math.fsum(p * math.log(p) for p in probabilities(logits, temperature) if p > 0)
 
 
-def rewards(scores: F, kl: F, mask: B, beta: float) -> F:
+def rewards(scores: F, kl: F, mask: B, beta: float, per_token: F | None = None) -> F:
     out = np.zeros_like(kl)
     for b in range(len(scores)):
         last = None
         for t in range(kl.shape[1]):
             if mask[b, t]:
                 out[b, t] = -beta * kl[b, t]
+                if per_token is not None:
+                    out[b, t] += per_token[b, t]
                 last = t
         if last is not None:
             out[b, last] += scores[b]
+    return out
+
+
+def to_go(r: F, mask: B, gamma: float) -> F:
+    """Σ_{k≥t} γ^{k−t}·r_k as it is written."""
+    out = np.zeros_like(r)
+    for b, t in np.ndindex(*r.shape):
+        if mask[b, t]:
+            later = range(t, int(mask[b].sum()))
+            out[b, t] = math.fsum(gamma ** (k - t) * r[b, k] for k in later)
+    return out
+
+
+def leave_one_out(scores: Sequence[float], group_size: int) -> list[float]:
+    out = []
+    for start in range(0, len(scores), group_size):
+        group = list(scores[start : start + group_size])
+        for i, score in enumerate(group):
+            out.append(score - statistics.fmean(group[:i] + group[i + 1 :]))
+    return out
+
+
+def group_relative(scores: Sequence[float], group_size: int, *, is_scaled: bool) -> list[float]:
+    out = []
+    for start in range(0, len(scores), group_size):
+        group = scores[start : start + group_size]
+        scale = statistics.stdev(group) + 1e-4 if is_scaled else 1.0
+        out += [(score - statistics.fmean(group)) / scale for score in group]
     return out
 
 
@@ -91,20 +123,83 @@ def gae(r: F, v: F, mask: B, gamma: float, lam: float) -> F:
     return out
 
 
-def ppo_token_loss(new: float, old: float, advantage: float, eps: float) -> tuple[float, bool]:
-    """The loss by cases, not by max: a token counts as clipped where its step is ignored."""
-    ratio = math.exp(new - old)
-    if advantage > 0 and ratio > 1 + eps:
-        return -advantage * (1 + eps), True
-    if advantage < 0 and ratio < 1 - eps:
-        return -advantage * (1 - eps), True
+def clipped_loss(
+    log_ratio: float, advantage: float, low: float, high: float, dual: float = math.inf
+) -> tuple[float, bool]:
+    """The loss by cases, not by max: an action counts as clipped where its step is ignored."""
+    ratio = math.exp(log_ratio)
+    if advantage > 0 and ratio > 1 + high:
+        return -advantage * (1 + high), True
+    if advantage < 0 and ratio < 1 - low:
+        return -advantage * (1 - low), True
+    if advantage < 0 and ratio > dual:
+        return -advantage * dual, True
     return -advantage * ratio, False
+
+
+def aggregated(losses: F, mask: B, how: str, max_tokens: int) -> float:
+    """The loss of a whole minibatch, with what it is divided by counted here."""
+    rows = [selected(x, m) for x, m in zip(losses, mask, strict=True)]
+    if how == "answer":
+        return statistics.fmean(mean(row) if row else 0.0 for row in rows)
+    n = int(mask.sum()) if how == "token" else len(rows) * max_tokens
+    return math.fsum(x for row in rows for x in row) / n
 
 
 def value_token_loss(v: float, old: float, target: float, eps: float) -> tuple[float, bool]:
     near = old + eps if v > old + eps else old - eps if v < old - eps else v
     is_clipped = abs(near - target) > abs(v - target)
     return 0.5 * (near - target if is_clipped else v - target) ** 2, is_clipped
+
+
+def log1p_exp(x: float) -> float:
+    return math.log1p(math.exp(x))
+
+
+def dpo_loss(delta: float, beta: float, kind: str, smoothing: float) -> float:
+    """From the log-probability ratio of a pair; the sigmoid by the probability of its label."""
+    if kind == "sigmoid":
+        return (1 - smoothing) * log1p_exp(-beta * delta) + smoothing * log1p_exp(beta * delta)
+    if kind == "ipo":
+        return (delta - 0.5 / beta) ** 2
+    return 1 - beta * delta if beta * delta < 1 else 0.0
+
+
+def rao_kupper(first: float, second: float, verdict: int, theta: float) -> float:
+    """Probabilities from worths w = exp(score), as Rao and Kupper write them."""
+    w1, w2 = math.exp(first), math.exp(second)
+    p_first, p_second = w1 / (w1 + theta * w2), w2 / (theta * w1 + w2)
+    p_tie = (theta**2 - 1) * w1 * w2 / ((w1 + theta * w2) * (theta * w1 + w2))
+    return -math.log({1: p_first, -1: p_second, 0: p_tie}[verdict])
+
+
+def plackett_luce(scores: Sequence[float]) -> float:
+    """Draw without replacement: the probability that the answers come out in this order."""
+    left, probability = [math.exp(s) for s in scores], 1.0
+    while left:
+        probability *= left[0] / math.fsum(left)
+        left = left[1:]
+    return -math.log(probability)
+
+
+def expectile(q: float, v: float, tau: float) -> float:
+    return tau * (q - v) ** 2 if q > v else (1 - tau) * (q - v) ** 2
+
+
+def path_residuals(d: F, v: F, r: F, mask: B, beta: float, gamma: float) -> F:
+    """V(s_t) less what one step brings: reward, price of leaving the reference, next value."""
+    out = np.zeros_like(v)
+    for b, t in np.ndindex(*v.shape):
+        if mask[b, t]:
+            is_last = t + 1 == int(mask[b].sum())
+            following = 0.0 if is_last else v[b, t + 1]
+            out[b, t] = v[b, t] - (r[b, t] - beta * d[b, t] + gamma * following)
+    return out
+
+
+def best_of_n(scores: Sequence[float], n: int) -> float:
+    """The mean over all ways to draw n of them; the last drawn is the best."""
+    return statistics.fmean(drawn[-1] for drawn in itertools.combinations(scores, n))
 
 
 def slope(f: Callable[[F], float], x: F, step: float = 1e-6) -> F:

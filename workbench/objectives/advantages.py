@@ -82,7 +82,7 @@ def group_baseline_rloo(
 
     A baseline that does not know the answer it is for leaves the gradient unbiased.
 
-    Source: Kool et al. 2019; Ahmadian et al. 2024 (arXiv:2402.14740), eq. 8.
+    Source: Kool et al. 2019; Ahmadian et al. 2024, RLOO (arXiv:2402.14740).
     """
     groups = _groups(scores, group_size)
     others = (groups.sum(dim=1, keepdim=True) - groups) / (group_size - 1)
@@ -98,8 +98,8 @@ def group_advantages_grpo(
 
     Dividing by σ weights prompts: the easy and the hopeless ones, with little spread, most.
 
-    Source: Shao et al. 2024 (arXiv:2402.03300), section 4.1.2; Liu et al. 2025
-    (arXiv:2503.20783), section 3; the 1e-4 is TRL's.
+    Source: Shao et al. 2024, DeepSeekMath (arXiv:2402.03300), section 4.1.2; Liu et al. 2025,
+    Dr. GRPO (arXiv:2503.20783), section 3; the 1e-4 is TRL's.
     """
     groups = _groups(scores, group_size)
     deviations = groups - groups.mean(dim=1, keepdim=True)

@@ -10,11 +10,11 @@ from torch import Tensor
 def best_of_n_kl(n: int) -> float:
     """KL(best of n ‖ policy) is at most log n − (n − 1)/n nats.
 
-    It is exactly this where no two answers have the same score, and less where scores tie or a
-    few answers are likely.
+    Nearly this much where every single answer is improbable and no two have the same score, as
+    with long answers and a reward model; less otherwise.
 
-    Source: Stiennon et al. 2020 (arXiv:2009.01325), appendix G.3; that it is a bound: Beirami et
-    al. 2024 (arXiv:2401.01879), theorem 1.
+    Source: Stiennon et al. 2020 (arXiv:2009.01325), appendix G.3; that it is a bound and no
+    equality: Beirami et al. 2024 (arXiv:2401.01879).
     """
     return math.log(n) - (n - 1) / n
 

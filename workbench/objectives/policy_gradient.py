@@ -43,7 +43,7 @@ def clipped_policy_loss(
     ±20 before exp, so that a broken step gives a large loss and no infinity.
 
     Source: Schulman et al. 2017 (arXiv:1707.06347), eq. 7; ε_high > ε_low: Yu et al. 2025, DAPO
-    (arXiv:2503.14476), eq. 10; dual clip: Ye et al. 2020 (arXiv:1912.09729), eq. 5.
+    (arXiv:2503.14476), section 3.1; dual clip: Ye et al. 2020 (arXiv:1912.09729).
     """
     log_ratio = torch.where(is_response, logps - old_logps, 0.0)
     advantages = torch.where(is_response, advantages, 0.0)
@@ -62,7 +62,7 @@ def sequence_policy_loss(
 
     The statistics count answers. An answer without tokens costs nothing.
 
-    Source: Ahmadian et al. 2024, RLOO (arXiv:2402.14740), section 3; TRL 1.16 `RLOOTrainer`.
+    Source: Ahmadian et al. 2024, RLOO (arXiv:2402.14740); TRL 1.16 `RLOOTrainer._compute_loss`.
     """
     log_ratio = torch.where(is_response, logps - old_logps, 0.0).sum(dim=-1)
     advantages = torch.where(is_response.any(dim=-1), advantages, 0.0)
@@ -101,7 +101,7 @@ def reinforce_loss(
 ) -> Tensor:  # (B, T)
     """ℓ_t = −A_t·logp_t: its gradient is the policy gradient where `logps` sampled the tokens.
 
-    Source: Williams 1992, eq. 4; A2C: Mnih et al. 2016 (arXiv:1602.01783), section 4.
+    Source: Williams 1992; with a learned baseline A2C: Mnih et al. 2016 (arXiv:1602.01783).
     """
     return torch.where(is_response, -advantages.detach() * logps, 0.0)
 
@@ -143,8 +143,8 @@ def kl_loss(
     forward KL. States are taken as given: that an early token leads to states where later
     tokens are far from the reference is felt by KL in the reward only.
 
-    Source: Liu et al. 2025 (arXiv:2510.01555), section 4; Tang and Munos 2025
-    (arXiv:2506.09477); DeepSeek-V3.2 (arXiv:2512.02556), section 3.1; TRL #4967, #4638, #6503.
+    Source: Liu et al. 2025 (arXiv:2510.01555); Tang and Munos 2025 (arXiv:2506.09477);
+    DeepSeek-V3.2 (arXiv:2512.02556), section 3.1; TRL #4967, #4638, #6503.
     """
     d = torch.where(is_response, logps - ref_logps, 0.0)
     log_ratio = torch.where(is_response, logps - old_logps, 0.0)
@@ -177,8 +177,8 @@ def aggregate(
         n_answers: Answers of the whole minibatch.
         max_tokens: The longest that an answer may be.
 
-    Source: DAPO (arXiv:2503.14476), eq. 12; DeepSeekMath (arXiv:2402.03300), eq. 3; Liu et al.
-    2025 (arXiv:2503.20783), section 3; verl `agg_loss`.
+    Source: Yu et al. 2025, DAPO (arXiv:2503.14476), section 3.3; Shao et al. 2024, DeepSeekMath
+    (arXiv:2402.03300), eq. 3; Liu et al. 2025, Dr. GRPO (arXiv:2503.20783), section 3.
     """
     sums = torch.where(is_response, token_losses, 0.0).sum(dim=-1)
     match how:

@@ -50,7 +50,7 @@ def rao_kupper_nll(
     P(first) = σ(r_1 − r_2 − η),  P(second) = σ(r_2 − r_1 − η),
     P(tie) = (e^{2η} − 1)·P(first)·P(second)
 
-    Source: Rao and Kupper 1967, eq. 2.2, with scores as logarithms of worths.
+    Source: Rao and Kupper 1967, with scores as logarithms of worths.
     """
     eta = torch.as_tensor(tie_parameter, dtype=first.dtype, device=first.device)
     first_nll = -logsigmoid(first - second - eta)
@@ -67,8 +67,8 @@ def plackett_luce_nll(
 
     For two answers it is the loss of Bradley and Terry.
 
-    Source: Plackett 1975; Luce 1959; for language models: Rafailov et al. 2023
-    (arXiv:2305.18290), eq. 18.
+    Source: Luce 1959; Plackett 1975; for language models: Rafailov et al. 2023
+    (arXiv:2305.18290), appendix A.3.
     """
     scores = torch.where(is_ranked, scores, 0.0)
     n = scores.shape[1]
@@ -121,8 +121,8 @@ def dpo_loss(
     hinge:   max(0, 1 − βΔ), which leaves clear pairs alone
 
     Source: Rafailov et al. 2023 (arXiv:2305.18290), eq. 7, ε: Mitchell 2023,
-    ericmitchell.ai/cdpo.pdf; Azar et al. 2023 (arXiv:2310.12036), eq. 17; Liu et al. 2023, RSO
-    (arXiv:2309.06657), eq. 10.
+    ericmitchell.ai/cdpo.pdf; Azar et al. 2023 (arXiv:2310.12036), eq. 17; hinge: Liu et al. 2023,
+    RSO (arXiv:2309.06657).
     """
     delta = (policy_chosen - ref_chosen) - (policy_rejected - ref_rejected)
     match kind:
@@ -145,7 +145,8 @@ def kto_reference_point(
 
     The paper's cheap stand-in for KL(π ‖ π_ref), which would need answers of the policy itself.
 
-    Source: Ethayarajh et al. 2024 (arXiv:2402.01306), section 4.1; TRL `KTOTrainer`.
+    Source: Ethayarajh et al. 2024 (arXiv:2402.01306), section 4; TRL 1.16 `KTOTrainer`, which
+    turns the answers of a batch by one.
     """
     return (policy_mismatched - ref_mismatched).mean().clamp(min=0.0).detach()
 
@@ -162,9 +163,10 @@ def kto_loss(
     """λ_D(1 − σ(β(r − z))) for a good answer, λ_U(1 − σ(β(z − r))) for a bad one.
 
     With r = log π − log π_ref and z the distance that the policy has moved on the whole: gains
-    and losses are felt against it, and both saturate. λ_D·n_D ≈ λ_U·n_U balances the classes.
+    and losses are felt against it, and both saturate. λ_D·n_D between λ_U·n_U and 4/3 of it
+    balances classes of n_D and n_U answers.
 
-    Source: Ethayarajh et al. 2024 (arXiv:2402.01306), eq. 8.
+    Source: Ethayarajh et al. 2024 (arXiv:2402.01306), eq. 7 and 8.
     """
     gain = beta * (policy - ref - kl.detach())
     good = desirable_weight * (-gain).sigmoid()

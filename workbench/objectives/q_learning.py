@@ -45,7 +45,7 @@ def q_loss(
 ) -> Tensor:  # (B, T)
     """ℓ_t = (r_t + γV(s_{t+1}) − Q(s_t, y_t))²; twin heads have one loss each.
 
-    Source: Snell et al. 2022, ILQL (arXiv:2206.11871), eq. 5.
+    Source: Snell et al. 2022, ILQL (arXiv:2206.11871), section 4.
     """
     return torch.where(is_response, targets.detach() - q, 0.0).square()
 
@@ -90,7 +90,7 @@ def advantage_weights(
 ) -> Tensor:  # as q, no gradient
     """min(exp(β(Q − V)), max_weight): how much a token of the data is worth imitating.
 
-    Source: Nair et al. 2020, AWAC (arXiv:2006.09359), eq. 13; IQL cuts them at 100.
+    Source: Nair et al. 2020, AWAC (arXiv:2006.09359), eq. 13; IQL's code cuts them at 100.
     """
     return (beta * (q - v)).detach().exp().clamp(max=max_weight)
 
@@ -122,9 +122,8 @@ def path_consistency_loss(
     token, sampled by whom ever: tokens of any data teach. Gradients go into both values and
     into the policy.
 
-    Source: Nachum et al. 2017, PCL (arXiv:1702.08892), eq. 15; for text: Guo et al. 2021
-    (arXiv:2106.07704), eq. 8; with a reference in the place of entropy: Trust-PCL
-    (arXiv:1707.01891).
+    Source: Nachum et al. 2017, PCL (arXiv:1702.08892); for text: Guo et al. 2021
+    (arXiv:2106.07704); with a reference in the place of entropy: Trust-PCL (arXiv:1707.01891).
     """
     surprise = rewards - beta * (logps - ref_logps)
     residual = values - gamma * following_values(values, is_response) - surprise
@@ -145,7 +144,7 @@ def path_consistency_to_end_loss(
     The sum of `path_consistency_loss`'s residuals from t to the end: a reward at the end reaches
     the first token at once, instead of one token further with each step.
 
-    Source: Guo et al. 2021 (arXiv:2106.07704), eq. 9.
+    Source: Guo et al. 2021 (arXiv:2106.07704), multi-step path consistency.
     """
     to_go = rewards_to_go(rewards - beta * (logps - ref_logps), is_response, gamma)
     return torch.where(is_response, values - to_go, 0.0).square()
