@@ -1,4 +1,6 @@
-"""Rewards and advantages: numerics.md items 9 (no bootstrap), 17, 22, 23."""
+"""Rewards and advantages: numerics.md items 9 (no bootstrap), 17, 22, 23; the baselines of
+REINFORCE, RLOO and GRPO of section 2.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.close import EXACT, FLOAT64, assert_close
+from tests.close import EXACT, FLOAT32, FLOAT64, SLOPE, assert_close
 from tests.numerics import oracles
 from workbench.objectives import advantages
 
@@ -36,6 +38,20 @@ def test_rewards_equal_the_loop() -> None:
         expected = oracles.rewards(scores, kl, mask, 0.3)
         (kl_tensor,) = _tensors(mask, kl)
         actual = advantages.place_rewards(torch.tensor(scores), kl_tensor, torch.tensor(mask), 0.3)
+        assert_close(actual, expected, FLOAT64)
+
+
+def test_rewards_of_tokens_are_added_where_they_stand() -> None:
+    """Reward at the end, per token, or both: numerics.md leaves the choice to the user."""
+    for seed in range(5):
+        mask = oracles.ragged(seed)
+        scores, kl = oracles.normal(seed, len(mask)), oracles.normal(seed + 9, *mask.shape)
+        per_token = oracles.normal(seed + 20, *mask.shape)
+        expected = oracles.rewards(scores, kl, mask, 0.3, per_token)
+        kl_tensor, token_rewards = _tensors(mask, kl, per_token)
+        actual = advantages.place_rewards(
+            torch.tensor(scores), kl_tensor, torch.tensor(mask), 0.3, token_rewards
+        )
         assert_close(actual, expected, FLOAT64)
 
 
@@ -114,3 +130,139 @@ def test_outside_the_mask_both_are_0() -> None:
     rewards, values = _tensors(mask, oracles.normal(1, *mask.shape), oracles.normal(2, *mask.shape))
     for x in advantages.gae(rewards, values, torch.tensor(mask), 1.0, 0.95):
         assert_close(x[~torch.tensor(mask)], torch.zeros(int((~mask).sum())), EXACT)
+
+
+@pytest.mark.parametrize("gamma", [1.0, 0.9, 0.0])
+def test_rewards_to_go_equal_the_double_sum(gamma: float) -> None:
+    for seed in range(4):
+        mask = oracles.ragged(seed)
+        r = oracles.normal(seed, *mask.shape)
+        (rewards,) = _tensors(mask, r)
+        actual = advantages.rewards_to_go(rewards, torch.tensor(mask), gamma)
+        assert_close(actual, oracles.to_go(r, mask, gamma), FLOAT64)
+
+
+def test_rewards_to_go_are_the_returns_of_gae_with_lambda_1() -> None:
+    mask = oracles.ragged(3)
+    r, v = oracles.normal(1, *mask.shape), oracles.normal(2, *mask.shape)
+    rewards, values = _tensors(mask, r, v)
+    _, returns = advantages.gae(rewards, values, torch.tensor(mask), 0.9, 1.0)
+    assert_close(advantages.rewards_to_go(rewards, torch.tensor(mask), 0.9), returns, FLOAT64)
+
+
+def test_rewards_to_go_by_hand() -> None:
+    rewards = torch.tensor([[1.0, 10.0, 100.0, 1000.0]])
+    is_response = torch.tensor([[True, True, True, False]])
+    actual = advantages.rewards_to_go(rewards, is_response, 0.5)
+    assert_close(actual, [[31.0, 60.0, 100.0, 0.0]], FLOAT32)
+
+
+def test_rewards_to_go_carry_gradients() -> None:
+    """Path consistency differentiates through them."""
+    mask = torch.tensor(oracles.ragged(1))
+    rewards = torch.tensor(oracles.normal(1, *mask.shape), requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: advantages.rewards_to_go(x, mask, 0.9), (rewards,))
+
+
+@pytest.mark.parametrize("group_size", [2, 3, 6])
+def test_group_advantages_equal_the_loops(group_size: int) -> None:
+    scores = oracles.normal(group_size, 12) * 3 + 5
+    tensor = torch.tensor(scores)
+    assert_close(
+        advantages.group_baseline_rloo(tensor, group_size),
+        oracles.leave_one_out(scores, group_size),
+        FLOAT64,
+    )
+    for is_scaled in (True, False):
+        assert_close(
+            advantages.group_advantages_grpo(tensor, group_size, is_scaled),
+            oracles.group_relative(scores, group_size, is_scaled=is_scaled),
+            FLOAT64,
+        )
+
+
+def test_leave_one_out_by_hand_keeps_to_its_group() -> None:
+    actual = advantages.group_baseline_rloo(torch.tensor([1.0, 2.0, 6.0, 9.0, 0.0, 0.0]), 3)
+    assert_close(actual, [-3.0, -1.5, 4.5, 9.0, -4.5, -4.5], FLOAT32)
+
+
+def test_group_advantages_by_hand() -> None:
+    scores = torch.tensor([1.0, 3.0, 10.0, 20.0])
+    plain = advantages.group_advantages_grpo(scores, 2, scale_by_std=False)
+    assert_close(plain, [-1.0, 1.0, -5.0, 5.0], FLOAT32)
+    scaled = advantages.group_advantages_grpo(scores, 2, scale_by_std=True)
+    assert_close(scaled[1], 1.0 / (2**0.5 + 1e-4), FLOAT32)
+    # The spread of a group is not in it any more, but for the 1e-4.
+    assert_close(scaled[3], 5.0 / (50**0.5 + 1e-4), FLOAT32)
+
+
+@pytest.mark.parametrize("score", [0.0, 0.1, -7.3, 1e6])
+def test_equal_scores_give_advantages_of_exactly_0(score: float) -> None:
+    """0.1 has no exact mean of three in binary: what is left would be blown up by 1/1e-4."""
+    for dtype in (torch.float32, torch.float64):
+        scores = torch.full((6,), score, dtype=dtype)
+        for actual in (
+            advantages.group_baseline_rloo(scores, 3),
+            advantages.group_advantages_grpo(scores, 3, scale_by_std=True),
+            advantages.group_advantages_grpo(scores, 3, scale_by_std=False),
+        ):
+            assert_close(actual, torch.zeros(6), EXACT)
+
+
+def test_leave_one_out_follows_the_gradient_of_the_expected_reward() -> None:
+    """Without bias: all draws of two answers out of three, each with its probability.
+
+    E[½ Σ_i A_i ∇log p(y_i)] = ∇ Σ_y p(y)·R(y). With the group's mean in place of the mean of the
+    others, the answer itself included, the gradient would be half as long.
+    """
+    z, reward = oracles.normal(1, 3), oracles.normal(2, 3)
+    p = oracles.probabilities(z, 1.0)
+
+    def value(x: oracles.F) -> float:
+        return sum(a * b for a, b in zip(oracles.probabilities(x, 1.0), reward, strict=True))
+
+    total = np.zeros(3)
+    for first, second in np.ndindex(3, 3):
+        pair = torch.tensor([reward[first], reward[second]])
+        weights = advantages.group_baseline_rloo(pair, 2).tolist()
+        for chosen, weight in zip((first, second), weights, strict=True):
+            score_function = np.eye(3)[chosen] - p
+            total += p[first] * p[second] * 0.5 * weight * score_function
+    assert_close(total, oracles.slope(value, z), SLOPE)
+
+
+@pytest.mark.parametrize("group_size", [0, 1])
+def test_an_answer_alone_is_no_group(group_size: int) -> None:
+    with pytest.raises(ValueError, match="nothing to be compared with"):
+        advantages.group_baseline_rloo(torch.ones(2), group_size)
+
+
+def test_scores_that_do_not_fill_their_groups_are_refused() -> None:
+    with pytest.raises(RuntimeError):
+        advantages.group_advantages_grpo(torch.ones(5), 2, scale_by_std=True)
+
+
+def test_moving_average_is_the_plain_mean_at_first() -> None:
+    average = advantages.MovingAverage(decay=0.9)
+    assert (average.mean, average.n) == (0.0, 0)
+    means = [3.0, -1.0, 7.0, 2.0]
+    for n, mean in enumerate(means, 1):
+        average = average.updated(torch.tensor([mean - 1.0, mean + 1.0]))
+        assert_close(average.mean, oracles.mean(means[:n]), FLOAT64)
+        assert average.n == n
+
+
+def test_moving_average_forgets_at_its_rate() -> None:
+    """After 10 batches of 0 and with decay 0.9 the mean goes towards 1 by a tenth each time."""
+    average = advantages.MovingAverage(decay=0.9)
+    for _ in range(10):
+        average = average.updated(torch.zeros(2))
+    for k in range(1, 20):
+        average = average.updated(torch.ones(2))
+        assert_close(average.mean, 1.0 - 0.9**k, FLOAT64)
+
+
+def test_moving_average_does_not_change_in_place() -> None:
+    before = advantages.MovingAverage(decay=0.5)
+    after = before.updated(torch.tensor([4.0]))
+    assert (before.mean, after.mean) == (0.0, 4.0)

@@ -103,7 +103,8 @@ def reinforce_loss(
 
     Source: Williams 1992; with a learned baseline A2C: Mnih et al. 2016 (arXiv:1602.01783).
     """
-    return torch.where(is_response, -advantages.detach() * logps, 0.0)
+    advantages = torch.where(is_response, advantages.detach(), 0.0)
+    return -advantages * torch.where(is_response, logps, 0.0)
 
 
 def value_loss(

@@ -63,7 +63,8 @@ def expectile_loss(
     Source: Kostrikov et al. 2021, IQL (arXiv:2110.06169), eq. 5.
     """
     difference = q.detach() - v
-    return torch.where(difference < 0, 1.0 - tau, tau) * difference.square()
+    is_below = (difference < 0).to(difference.dtype)
+    return (tau - is_below).abs() * difference.square()
 
 
 def conservative_loss(
