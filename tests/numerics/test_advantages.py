@@ -151,10 +151,10 @@ def test_rewards_to_go_are_the_returns_of_gae_with_lambda_1() -> None:
 
 
 def test_rewards_to_go_by_hand() -> None:
-    rewards = torch.tensor([[1.0, 10.0, 100.0, 1000.0]])
-    is_response = torch.tensor([[True, True, True, False]])
+    rewards = torch.tensor([[1.0, 10.0, 100.0, NAN], [1.0, NAN, 100.0, NAN]])
+    is_response = torch.tensor([[True, True, True, False], [True, False, True, False]])
     actual = advantages.rewards_to_go(rewards, is_response, 0.5)
-    assert_close(actual, [[31.0, 60.0, 100.0, 0.0]], FLOAT32)
+    assert_close(actual, [[31.0, 60.0, 100.0, 0.0], [26.0, 0.0, 100.0, 0.0]], FLOAT32)
 
 
 def test_rewards_to_go_carry_gradients() -> None:

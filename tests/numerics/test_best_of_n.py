@@ -67,6 +67,13 @@ def test_answers_chosen_by_one_score_are_paid_by_another() -> None:
     assert_close(actual, oracles.best_of_n(gold, 3), FLOAT64)
 
 
+def test_verdicts_are_counted_as_0_and_1() -> None:
+    is_right = torch.tensor([False, True, False, True])
+    for verdicts in (is_right, is_right.long()):
+        actual = best_of_n.expected_best_of_n(verdicts, 2)
+        assert_close(actual, (0 + 1 + 0 * 2 + 1 * 3) / 6, FLOAT32)
+
+
 def test_the_estimate_has_no_bias() -> None:
     """Over all samples of four out of three equally likely scores, the mean is E[max of two]."""
     support = [0.0, 1.0, 5.0]

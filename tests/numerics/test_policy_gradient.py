@@ -525,17 +525,18 @@ def test_aggregate_equals_the_loop(how: pg.Aggregation) -> None:
 @pytest.mark.parametrize(
     ("how", "expected"),
     [
-        ("token", (4 * 1.0 + 6.0) / 5),
-        ("answer", (1.0 + 6.0) / 2),  # both answers alike, however long
-        ("fixed_length", (4 * 1.0 + 6.0) / (2 * 8)),
+        ("token", (4 * 1.0 + 6.0) / 20),
+        ("answer", (1.0 + 6.0) / 6),  # both answers alike, however long
+        ("fixed_length", (4 * 1.0 + 6.0) / (6 * 8)),
     ],
 )
 def test_aggregate_of_a_long_and_a_short_answer_by_hand(
     how: pg.Aggregation, expected: float
 ) -> None:
+    """Two answers of the six, five tokens of the twenty, that the minibatch holds."""
     losses = torch.tensor([[1.0, 1.0, 1.0, 1.0], [6.0, NAN, NAN, NAN]])
     is_response = torch.tensor([[True] * 4, [True, False, False, False]])
-    actual = pg.aggregate(losses, is_response, how, n_tokens=5, n_answers=2, max_tokens=8)
+    actual = pg.aggregate(losses, is_response, how, n_tokens=20, n_answers=6, max_tokens=8)
     assert_close(actual, expected, FLOAT32)
 
 

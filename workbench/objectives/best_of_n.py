@@ -20,9 +20,9 @@ def best_of_n_kl(n: int) -> float:
 
 
 def expected_best_of_n(
-    scores: Tensor,  # (..., N), of the answers from the worst to the best
+    scores: Tensor,  # (..., N), of the answers from the worst to the best; verdicts may be bool
     n: int,
-) -> Tensor:  # (...)
+) -> Tensor:  # (...) float
     """E[score of the best of n ≤ N], without bias: Σ_i C(i−1, n−1)/C(N, n)·s_i, i = 1 … N.
 
     That is the mean over all choices of n out of N answers. Sorted by one score and given in
@@ -36,4 +36,5 @@ def expected_best_of_n(
         raise ValueError(f"the best of {n} cannot be told from {n_scores} scores")
     n_choices = math.comb(n_scores, n)
     weights = [math.comb(i, n - 1) / n_choices for i in range(n_scores)]
-    return (scores * scores.new_tensor(weights)).sum(dim=-1)
+    wide = scores if scores.is_floating_point() else scores.float()
+    return (wide * wide.new_tensor(weights)).sum(dim=-1)

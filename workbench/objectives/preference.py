@@ -70,12 +70,9 @@ def plackett_luce_nll(
     Source: Luce 1959; Plackett 1975; for language models: Rafailov et al. 2023
     (arXiv:2305.18290), appendix A.3.
     """
-    scores = torch.where(is_ranked, scores, 0.0)
     n = scores.shape[1]
     comes_after = torch.ones(n, n, dtype=torch.bool, device=scores.device).triu()
-    # A place without an answer competes with itself alone: log of an empty sum has no gradient.
-    itself = torch.eye(n, dtype=torch.bool, device=scores.device)
-    competes = (comes_after & is_ranked.unsqueeze(1)) | itself
+    competes = comes_after & is_ranked.unsqueeze(1)
     field = scores.unsqueeze(1).masked_fill(~competes, -torch.inf).logsumexp(dim=-1)
     return torch.where(is_ranked, field - scores, 0.0).sum(dim=-1)
 
