@@ -3,10 +3,10 @@
 TRL is no dependency of ours, so it runs once, apart, and its numbers stay. In an environment with
 this project's dependencies:
 
-    python -m venv --system-site-packages /tmp/trl
-    /tmp/trl/bin/pip install --no-deps trl==1.16.0
-    /tmp/trl/bin/pip install datasets           # TRL's trainers import it
-    /tmp/trl/bin/python tests/golden/make_trl.py
+    python -m venv --system-site-packages trl-env
+    trl-env/bin/pip install --no-deps trl==1.16.0
+    trl-env/bin/pip install datasets           # TRL's trainers import it
+    trl-env/bin/python tests/golden/make_trl.py
 
 The trainers' methods `_compute_loss` and `_generate_and_score_completions` are called as they are,
 on an object that has just the attributes that they read. The model is a stand-in that returns
