@@ -39,6 +39,8 @@ from workbench.training.inputs import Inputs
 from workbench.training.loop import LiveSettings, permutation
 
 TOKEN = 7
+# Prompt and answer, with masks, as `response_states` takes them.
+TEXT = tuple(torch.tensor([x]) for x in ([3, 4], [True, True], [5, 6], [True, True]))
 GRADIENT = Level(1e-7, 2e-3)  # sums in another order, relative to the size of a step of 1e-2
 
 
@@ -168,13 +170,12 @@ def test_all_linear_leaves_the_output_head_alone(model: LoadedModel) -> None:
 
 @torch.no_grad()
 def test_a_fresh_adapter_is_the_reference_exactly(model: LoadedModel) -> None:
-    ids, mask = torch.tensor([[3, 4, 5, 6]]), torch.ones(1, 4, dtype=torch.bool)
-    bare = model.states(ids, mask)
+    bare = model.response_states(*TEXT)
     adapters.add(model, "policy", LoraSettings(r=4), seed=0)
     with adapters.active(model, "policy"):
-        policy = model.states(ids, mask)
+        policy = model.response_states(*TEXT)
     with adapters.active(model, None):
-        reference = model.states(ids, mask)
+        reference = model.response_states(*TEXT)
     assert_close(policy, reference, EXACT)
     assert_close(reference, bare, EXACT)
 
@@ -192,9 +193,8 @@ def test_base_and_reward_adapter_keep_every_bit(model: LoadedModel, tmp_path: Pa
         parameter.data += 0.1
     adapters.freeze(model, "reward")
     base, reward_before = tinymodels.base_weights(model), adapters.state(model, "reward")
-    ids, mask = torch.tensor([[3, 4, 5]]), torch.ones(1, 3, dtype=torch.bool)
     with torch.no_grad(), adapters.active(model, None):
-        reference = model.states(ids, mask)
+        reference = model.response_states(*TEXT)
     scores = reward.score([p.messages for p in tinymodels.prompts()], [[4, 5, 1]] * 6)
 
     Finished(model, _settings(), tmp_path, reward=reward)
@@ -205,7 +205,7 @@ def test_base_and_reward_adapter_keep_every_bit(model: LoadedModel, tmp_path: Pa
     reward_after = adapters.state(model, "reward")
     assert all(torch.equal(reward_before[k], reward_after[k]) for k in reward_before)
     with torch.no_grad(), adapters.active(model, None):
-        assert_close(model.states(ids, mask), reference, EXACT)
+        assert_close(model.response_states(*TEXT), reference, EXACT)
     assert scores == reward.score([p.messages for p in tinymodels.prompts()], [[4, 5, 1]] * 6)
 
 
@@ -606,8 +606,9 @@ def test_cancel_leaves_the_last_checkpoint_and_no_adapter(
 
 
 def test_the_adapter_loads_in_plain_peft_with_equal_logits(
-    model: LoadedModel, tmp_path: Path
+    causal_model: LoadedModel, tmp_path: Path
 ) -> None:
+    model = causal_model
     Finished(model, _settings(updates=4), tmp_path)
     ids = torch.tensor([[3, 4, 5, 6, 7]])
     with adapters.active(model, "policy"):
@@ -622,7 +623,10 @@ def test_the_adapter_loads_in_plain_peft_with_equal_logits(
     assert str(model.info.path) not in json.dumps(config), "no path of this disk in an export"
 
 
-def test_the_merged_model_has_the_adapters_logits(model: LoadedModel, tmp_path: Path) -> None:
+def test_the_merged_model_has_the_adapters_logits(
+    causal_model: LoadedModel, tmp_path: Path
+) -> None:
+    model = causal_model
     Finished(model, _settings(updates=4), tmp_path)
     before = tinymodels.base_weights(model)
     adapters.merge(model, tmp_path / "adapter", tmp_path / "merged")

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, TaskType, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -37,15 +38,7 @@ def add(base: LoadedModel, name: str, settings: LoraSettings, seed: int) -> list
         UserError: The model has no layers with the names asked for.
     """
     remove(base, name)
-    config = LoraConfig(
-        r=settings.r,
-        lora_alpha=settings.alpha,
-        lora_dropout=0.0,
-        target_modules=_targets(base, settings.target_modules),
-        layers_to_transform=_layers_to_transform(base, settings),
-        fan_in_fan_out=_is_conv1d(base),
-        task_type=TaskType.CAUSAL_LM,
-    )
+    config = _config(base, settings, _targets(base, settings.target_modules))
     with torch.random.fork_rng(devices=[]):
         torch.random.manual_seed(seed)
         try:
@@ -128,20 +121,20 @@ def save(
     """Write the adapter into `folder` as `PeftModel.from_pretrained` reads it.
 
     With a `score_head` it becomes a SEQ_CLS folder: a reward model whose head lies beside the
-    LoRA weights. The base is named by its portable id, never by a path of this disk.
+    LoRA weights. Transformers has no such class that reads an encoder-decoder as here (its T5
+    classifier gives the decoder the prompt once more), so that folder stays a language model's.
+    The base is named by its portable id, never by a path of this disk.
     """
     weights = state(base, name)
     if score_head is not None:
         weights[_HEAD_KEY] = score_head.linear.weight.detach().cpu().clone().contiguous()
-    config = LoraConfig(
-        r=settings.r,
-        lora_alpha=settings.alpha,
-        lora_dropout=0.0,
-        target_modules=_module_names(base, name),
-        layers_to_transform=_layers_to_transform(base, settings),
-        fan_in_fan_out=_is_conv1d(base),
-        task_type=TaskType.SEQ_CLS if score_head is not None else TaskType.CAUSAL_LM,
-        modules_to_save=["classifier", "score"] if score_head is not None else None,
+    is_classifier = score_head is not None and not base.is_encoder_decoder
+    config = _config(
+        base,
+        settings,
+        _module_names(base, name),
+        task_type=TaskType.SEQ_CLS if is_classifier else _task(base),
+        modules_to_save=["classifier", "score"] if is_classifier else None,
         base_model_name_or_path=base.info.hub_id or base.info.name,
         inference_mode=True,
     )
@@ -150,21 +143,33 @@ def save(
 
 
 def load(
-    base: LoadedModel, name: str, folder: Path, *, with_head: bool = False
-) -> ScalarHead | None:
-    """Put an adapter from a PEFT folder on the base, frozen; with its score head when asked.
+    base: LoadedModel, name: str, folder: Path, *, trainable: bool = False
+) -> list[nn.Parameter]:
+    """Put an adapter from a PEFT folder on the base and return its parameters.
+
+    Args:
+        base: The model that it was made for.
+        name: What it is called from now on.
+        folder: Where it lies; a reward head in it is passed over.
+        trainable: Whether training goes on from it; otherwise it is frozen.
+
+    Raises:
+        UserError: The folder is not a LoRA adapter for this model.
+    """
+    parameters, _ = _load(base, name, folder)
+    if not trainable:
+        freeze(base, name)
+    return parameters
+
+
+def load_scorer(base: LoadedModel, name: str, folder: Path) -> ScalarHead:
+    """Put a reward adapter on the base and return its head, both frozen.
 
     Raises:
         UserError: The folder is not a LoRA adapter for this model, or has no head.
     """
-    settings = lora_settings(folder)
-    add(base, name, settings, seed=0)
-    weights = load_file(str(folder / _WEIGHTS))
-    head_weight = weights.pop(_HEAD_KEY, None)
-    load_state(base, name, weights)
+    _, head_weight = _load(base, name, folder)
     freeze(base, name)
-    if not with_head:
-        return None
     if head_weight is None:
         raise UserError(
             f"{folder.name} has no reward head.", "Choose a folder saved by reward-model training."
@@ -173,6 +178,21 @@ def load(
     with torch.no_grad():
         head.linear.weight.copy_(head_weight)
     return head.requires_grad_(False)
+
+
+def _load(base: LoadedModel, name: str, folder: Path) -> tuple[list[nn.Parameter], Tensor | None]:
+    """The adapter's parameters and, where there is one, the weight of its score head."""
+    settings = lora_settings(folder)
+    try:
+        weights = load_file(str(folder / _WEIGHTS))
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"The weights of the adapter in {folder} cannot be read.", "Choose another adapter."
+        ) from error
+    parameters = add(base, name, settings, seed=0)
+    head_weight = weights.pop(_HEAD_KEY, None)
+    load_state(base, name, weights)
+    return parameters, head_weight
 
 
 def lora_settings(folder: Path) -> LoraSettings:
@@ -213,10 +233,10 @@ def first_layer(base: LoadedModel, settings: LoraSettings) -> int:
 
     0 when there is nothing to share: every layer is adapted, or this architecture does not split.
     """
-    adapted = _layers_to_transform(base, settings)
-    if adapted is None or base.is_encoder_decoder or not base.can_split(adapted[0]):
+    n_lower = base.n_layers - settings.last_layers
+    if not 0 < n_lower < base.n_layers or base.is_encoder_decoder or not base.can_split(n_lower):
         return 0
-    return adapted[0]
+    return n_lower
 
 
 def _layers(base: LoadedModel) -> list[Any]:
@@ -253,13 +273,27 @@ def _targets(base: LoadedModel, modules: str) -> list[str]:
     return sorted(names)
 
 
-def _is_conv1d(base: LoadedModel) -> bool:
-    """GPT-2 keeps its linear layers transposed, in a class of its own."""
-    return any(type(module).__name__ == "Conv1D" for module in base.model.modules())
+def _config(
+    base: LoadedModel, settings: LoraSettings, modules: list[str], **more: Any
+) -> LoraConfig:
+    layers = None
+    if 0 < settings.last_layers < base.n_layers:
+        layers = list(range(base.n_layers - settings.last_layers, base.n_layers))
+    is_upper_decoder = layers is not None and base.is_encoder_decoder
+    return LoraConfig(
+        r=settings.r,
+        lora_alpha=settings.alpha,
+        lora_dropout=0.0,
+        target_modules=modules,
+        layers_to_transform=layers,
+        # T5 numbers the parts of a block too, and its encoder's blocks like its decoder's.
+        layers_pattern=base.blocks_name if is_upper_decoder else None,
+        exclude_modules=rf"{base.encoder_name}\..*" if is_upper_decoder else None,
+        # GPT-2 keeps its linear layers transposed, in a class of its own.
+        fan_in_fan_out=any(type(m).__name__ == "Conv1D" for m in base.model.modules()),
+        **{"task_type": _task(base), **more},
+    )
 
 
-def _layers_to_transform(base: LoadedModel, settings: LoraSettings) -> list[int] | None:
-    """Numbers of the last layers, as PEFT wants them; None for all."""
-    if not 0 < settings.last_layers < base.n_layers:
-        return None
-    return list(range(base.n_layers - settings.last_layers, base.n_layers))
+def _task(base: LoadedModel) -> TaskType:
+    return TaskType.SEQ_2_SEQ_LM if base.is_encoder_decoder else TaskType.CAUSAL_LM

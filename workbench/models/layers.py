@@ -12,10 +12,15 @@ Change = Callable[[Tensor], Tensor]
 
 
 class Blocks:
-    """The stack that a model's hidden states go through, lowest first."""
+    """The stack that a model's hidden states go through, lowest first.
+
+    Attributes:
+        name: Of the list that holds them, such as layers, h or block.
+        modules: The blocks.
+    """
 
     def __init__(self, stack: nn.Module) -> None:
-        self.modules = _longest_outermost_list(stack)
+        self.name, self.modules = _longest_outermost_list(stack)
         self._n_outputs: int | None = None  # of a tuple; None when a block returns states alone
 
     def __len__(self) -> int:
@@ -63,11 +68,12 @@ class Blocks:
         return forward
 
 
-def _longest_outermost_list(stack: nn.Module) -> list[nn.Module]:
-    """The blocks, whatever the architecture calls them; lists inside a block are its own."""
+def _longest_outermost_list(stack: nn.Module) -> tuple[str, list[nn.Module]]:
+    """The blocks and what the architecture calls them; lists inside a block are its own."""
     lists: dict[str, list[nn.Module]] = {}
     for name, module in stack.named_modules():
         is_inner = any(name.startswith(outer + ".") for outer in lists)
         if isinstance(module, nn.ModuleList) and not is_inner:
             lists[name] = list(module)
-    return max(lists.values(), key=len)
+    name = max(lists, key=lambda name: len(lists[name]))
+    return name.rsplit(".", 1)[-1], lists[name]

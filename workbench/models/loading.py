@@ -67,6 +67,8 @@ class LoadedModel:
         context_length: Longest prompt plus answer, in tokens.
         hidden_size: Width of the states that the output head reads.
         n_layers: Number of blocks; those of the decoder where there is an encoder too.
+        blocks_name: What the architecture calls the list of them.
+        encoder_name: Where the encoder lies in the model; empty without one.
     """
 
     def __init__(self, model: Any, tokenizer: Any, info: ModelInfo) -> None:
@@ -90,7 +92,8 @@ class LoadedModel:
         self._check: Check | None = None
         self.is_encoder_decoder = info.is_encoder_decoder
         self._blocks = Blocks(model.get_decoder())
-        self.n_layers = len(self._blocks)
+        self.n_layers, self.blocks_name = len(self._blocks), self._blocks.name
+        self.encoder_name = _name_of(model, model.get_encoder()) if self.is_encoder_decoder else ""
         reading = Blocks(model.get_encoder()).modules if self.is_encoder_decoder else []
         for block in [*reading, *self._blocks.modules]:
             block.register_forward_pre_hook(self._check_cancelled)
@@ -462,6 +465,10 @@ def weights_progress(cancel: CancelToken, on_progress: OnProgress) -> Iterator[N
         yield
     finally:
         hf_logging.set_tqdm_hook(previous)
+
+
+def _name_of(model: Any, wanted: Any) -> str:
+    return next(str(name) for name, module in model.named_modules() if module is wanted)
 
 
 def _same(states: Tensor) -> Tensor:

@@ -85,8 +85,7 @@ class RewardModel:
         Raises:
             UserError: The folder does not fit the loaded model.
         """
-        head = adapters.load(base, ADAPTER, folder, with_head=True)
-        assert isinstance(head, ScalarHead)
+        head = adapters.load_scorer(base, ADAPTER, folder)
         return cls(base, head, adapters.lora_settings(folder), folder.name)
 
     def save(self, folder: Path) -> None:

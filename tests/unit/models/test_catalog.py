@@ -104,8 +104,8 @@ def test_what_is_broken_is_told_in_a_sentence(
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"is_encoder_decoder": True}, "not supported yet"),
         ({"architectures": ["BertForMaskedLM"]}, "does not write text"),
+        ({"architectures": ["T5EncoderModel"]}, "does not write text"),
         ({"auto_map": {"AutoModelForCausalLM": "x.Y"}, "model_type": "own-kind"}, "program code"),
         ({"quantization_config": {"quant_method": "gptq"}}, "quantised (gptq)"),
     ],
@@ -116,6 +116,19 @@ def test_kinds_that_cannot_be_loaded_are_told(
     problems = catalog.describe(folders.make(tmp_path / "odd", **config)).problems
     assert len(problems) == 1
     assert words in problems[0]
+
+
+def test_an_encoder_decoder_is_a_model_like_others(tmp_path: Path) -> None:
+    kind = {"architectures": ["T5ForConditionalGeneration"], "model_type": "t5"}
+    folder = folders.make(tmp_path / "t5", is_encoder_decoder=True, n_positions=64, **kind)
+    config = json.loads((folder / "config.json").read_text())
+    del config["max_position_embeddings"]
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "tokenizer_config.json").write_text("{}")
+    info = catalog.describe(folder)
+    assert info.problems == ()
+    assert (info.is_encoder_decoder, info.has_chat_template) == (True, False)
+    assert (info.n_parameters, info.context_length) == (12, 64)
 
 
 def test_own_code_is_no_problem_where_transformers_knows_the_kind(tmp_path: Path) -> None:
