@@ -173,6 +173,36 @@ METRICS: Mapping[str, Metric] = {
     "value/clip_fraction": Metric(
         "Value clip fraction", "", "Share of tokens whose value step was clipped."
     ),
+    "groups/score_spread": Metric(
+        "Spread in groups",
+        "",
+        "Standard deviation of the scores of a prompt's answers, as a mean over prompts. At 0 "
+        "there is nothing to learn from.",
+    ),
+    "groups/equal_share": Metric(
+        "Equal groups",
+        "",
+        "Share of prompts whose answers all score the same and teach nothing. Above 0.5: other "
+        "prompts, larger groups, or a higher temperature.",
+        (0.0, 0.5),
+    ),
+    "rewards/chosen": Metric(
+        "Implicit reward, chosen", "", "β times the log ratio to the reference, better answers."
+    ),
+    "rewards/rejected": Metric(
+        "Implicit reward, rejected", "", "β times the log ratio to the reference, worse answers."
+    ),
+    "rewards/margins": Metric(
+        "Implicit margin", "", "Implicit reward of the chosen answer less that of the rejected one."
+    ),
+    "rewards/accuracies": Metric(
+        "Implicit accuracy",
+        "",
+        "Share of pairs whose chosen answer has the higher implicit reward.",
+    ),
+    "rewards/tied": Metric(
+        "Tied pairs", "", "Share of pairs whose answers score the same, which are left out."
+    ),
     "completions/mean_length": Metric(
         "Answer length", "tokens", "Mean number of tokens per answer, end token included."
     ),

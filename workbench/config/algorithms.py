@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from workbench.config import ppo, reward_model
+from workbench.config import a2c, grpo, online_dpo, ppo, reinforce, reward_model, rloo
 from workbench.config.training import TrainingSettings
 from workbench.errors import UserError
 
@@ -72,6 +72,51 @@ ALGORITHMS: Mapping[str, Algorithm] = {
             frozenset({"prompts", "reward"}),
             ppo.PPOSettings,
             ppo.PRESETS,
+        ),
+        Algorithm(
+            "a2c",
+            "A2C",
+            "PPO without its clip: one plain step per batch, with a value head. Take it to see "
+            "what the clip is worth, or where answers cost nothing.",
+            frozenset({"prompts", "reward"}),
+            a2c.A2CSettings,
+            a2c.PRESETS,
+        ),
+        Algorithm(
+            "reinforce",
+            "REINFORCE",
+            "The plainest policy gradient: returns less a baseline, one step per batch. Take it to "
+            "learn how the others work; its preset reinforce++ does without a value head.",
+            frozenset({"prompts", "reward"}),
+            reinforce.ReinforceSettings,
+            reinforce.PRESETS,
+        ),
+        Algorithm(
+            "rloo",
+            "RLOO",
+            "Several answers to each prompt are measured by one another, so nothing but the policy "
+            "learns. Take it when the score is for whole answers and memory is short.",
+            frozenset({"prompts", "reward"}),
+            rloo.RLOOSettings,
+            rloo.PRESETS,
+        ),
+        Algorithm(
+            "grpo",
+            "GRPO",
+            "As RLOO, with scores in units of each prompt's spread and steps that are clipped by "
+            "token. Take it when answers are right or wrong.",
+            frozenset({"prompts", "reward"}),
+            grpo.GRPOSettings,
+            grpo.PRESETS,
+        ),
+        Algorithm(
+            "online-dpo",
+            "Online DPO",
+            "Two answers to each prompt, of which the reward prefers one: DPO on fresh pairs. Take "
+            "it when the reward ranks well but its size means little.",
+            frozenset({"prompts", "reward"}),
+            online_dpo.OnlineDPOSettings,
+            online_dpo.PRESETS,
         ),
     )
 }

@@ -1,26 +1,38 @@
-"""What policy gradients share: the KL penalty, rewards of tokens, minibatches, the forward pass.
+"""What policy gradients share: the KL penalty, rewards, the forward pass, and two ways to step.
+
+A plain step uses a batch once, clipped steps use it several times.
 
 B answers, T response tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from workbench.cancel import CancelToken
-from workbench.config.training import PolicyGradientSettings, TokenRewardSettings
+from workbench.config.policy_gradient import ClippedSettings, CriticSettings
+from workbench.config.training import (
+    OnPolicySettings,
+    PolicyGradientSettings,
+    TokenRewardSettings,
+)
+from workbench.events import Event, Progress
 from workbench.objectives.advantages import place_rewards
 from workbench.objectives.kl import AdaptiveKL, kl_estimate
 from workbench.objectives.masking import masked_whiten
-from workbench.objectives.policy_gradient import kl_loss
+from workbench.objectives.policy_gradient import kl_loss, reinforce_loss, value_loss
 from workbench.objectives.rollout import Rollout
+from workbench.training.batches import accumulate
+from workbench.training.critic import Critic
 from workbench.training.learner import Learner
 from workbench.training.loop import permutation
 from workbench.training.rollouts import response_states, shaped_scores
+from workbench.training.tally import Totals
 
 _MINIBATCH = 3  # what a key of `seeds` is for
 
@@ -92,6 +104,21 @@ def rewards_of_tokens(
     return rewards
 
 
+def rewards_of_answers(cost: Penalty) -> Tensor:  # (B,)
+    """The score of each answer less β·KL of all its tokens, where KL is part of the reward."""
+    return cost.scores - cost.in_reward * cost.kl.sum(1)
+
+
+def group_figures(cost: Penalty, group_size: int) -> dict[str, float]:
+    """How much the answers to one prompt differ, which is all that groups can learn from."""
+    groups = cost.scores.view(-1, group_size)
+    is_equal = (groups == groups[:, :1]).all(dim=1)
+    return {
+        "groups/score_spread": float(groups.std(dim=1).mean()),
+        "groups/equal_share": float(is_equal.float().mean()),
+    }
+
+
 class Forward(NamedTuple):
     """The policy's view of some answers now, with gradients."""
 
@@ -101,7 +128,11 @@ class Forward(NamedTuple):
 
 
 def forward(
-    learner: Learner[P], part: Rollout, cancel: CancelToken, *, with_entropy_grad: bool = False
+    learner: Learner[OnPolicySettings],
+    part: Rollout,
+    cancel: CancelToken,
+    *,
+    with_entropy_grad: bool = False,
 ) -> Forward:
     """Log-probabilities and entropies of answers under the policy as it is now."""
     model = learner.model
@@ -124,9 +155,87 @@ def kl_in_loss(learner: Learner[P], now: Forward, part: Rollout) -> Tensor:  # (
     )
 
 
+class Whole(NamedTuple):
+    """What a minibatch holds: its pieces divide their sums by it, so that they add up."""
+
+    n_tokens: int
+    n_answers: int
+
+
+def plain_step(
+    learner: Learner[CriticSettings],
+    critic: Critic | None,
+    cancel: CancelToken,
+    totals: Totals,
+    rollout: Rollout,
+    advantages: Tensor,  # (B, T)
+    returns: Tensor,  # (B, T), what the critic should have said
+    cost: Penalty,
+) -> Generator[Event, None, None]:
+    """One step of A2C's kind on the whole batch: −A·logp + c_v·½(V − R)² − c_e·H + β·KL."""
+    settings = learner.settings
+    n_tokens = int(rollout.is_response.sum())
+
+    def loss_of(rows: list[int]) -> tuple[Tensor, dict[str, Tensor]]:
+        index = torch.tensor(rows, device=advantages.device)
+        part = rollout.select(index).trimmed()
+        n, is_response = part.is_response.shape[1], part.is_response
+        now = forward(learner, part, cancel, with_entropy_grad=settings.entropy_coef > 0)
+        totals.watch_ratio((now.logps.detach() - part.old_logps).abs().amax())
+        policy = reinforce_loss(now.logps, advantages[index, :n], is_response).sum() / n_tokens
+        entropy = now.entropies.sum() / n_tokens
+        figures = {"loss/policy": policy, "objective/entropy": entropy}
+        loss = policy - settings.entropy_coef * entropy
+        if critic is not None:
+            values, wanted = critic.values(part, now.states), returns[index, :n]
+            losses, _ = value_loss(values, part.old_values, wanted, is_response, None)
+            figures["loss/value"] = losses.sum() / n_tokens
+            loss = loss + settings.value_coef * figures["loss/value"]
+        if cost.in_loss:
+            loss = loss + cost.in_loss * kl_in_loss(learner, now, part).sum() / n_tokens
+        return loss, figures
+
+    widths = rollout.widths()
+    figures = yield from accumulate(learner, range(len(widths)), widths, loss_of)
+    totals.add(figures)
+    learner.step(totals)
+
+
+def clipped_steps(
+    learner: Learner[ClippedSettings],
+    totals: Totals,
+    rollout: Rollout,
+    loss_of: Callable[[Whole, list[int]], tuple[Tensor, dict[str, Tensor]]],
+) -> Generator[Event, None, None]:
+    """One step per minibatch, until all are done or the policy has moved too far.
+
+    Args:
+        learner: What learns.
+        totals: Counts the figures; `policy/approx_kl` must be one of them.
+        rollout: The batch.
+        loss_of: The loss of some rows, as their part of the whole minibatch's.
+    """
+    settings, widths = learner.settings, rollout.widths()
+    n_steps = settings.epochs * settings.minibatches
+    for rows in minibatches(learner, len(widths), settings.epochs, settings.minibatches):
+        whole = Whole(int(rollout.is_response[rows].sum()), len(rows))
+        figures = yield from accumulate(learner, rows, widths, partial(loss_of, whole))
+        totals.add(figures)
+        limit = settings.target_step_kl
+        if limit and figures["policy/approx_kl"] > 1.5 * limit:
+            learner.optimiser.zero_grad(set_to_none=True)
+            break
+        learner.step(totals)
+        yield Progress(totals.n_minibatches, n_steps, "Learning")
+
+
 def minibatches(learner: Learner[P], n: int, epochs: int, parts: int) -> Iterator[list[int]]:
-    """Rows of one optimiser step after the other: a fresh order of whole answers per epoch."""
+    """Rows of one optimiser step after the other: a fresh order of whole answers per epoch.
+
+    Rows that do not divide make parts that differ by one, and fewer rows than parts fewer parts.
+    """
     for epoch in range(epochs):
         order = permutation(n, learner.settings.seed, _MINIBATCH, learner.update, epoch)
-        for start in range(0, n, n // parts):
-            yield order[start : start + n // parts]
+        for part in range(parts):
+            if rows := order[n * part // parts : n * (part + 1) // parts]:
+                yield rows

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from workbench.cancel import CancelToken
 from workbench.config.ppo import PPOSettings
-from workbench.events import Event, Progress
+from workbench.events import Event
 from workbench.objectives.advantages import gae
 from workbench.objectives.masking import masked_whiten
 from workbench.objectives.policy_gradient import (
@@ -33,15 +33,15 @@ from workbench.objectives.policy_gradient import (
 )
 from workbench.objectives.rollout import Rollout
 from workbench.training import on_policy
-from workbench.training.batches import accumulate
 from workbench.training.critic import Critic
 from workbench.training.inputs import Inputs
 from workbench.training.learner import Learner, begin
 from workbench.training.policy_gradient import (
     Penalty,
+    Whole,
+    clipped_steps,
     forward,
     kl_in_loss,
-    minibatches,
     penalty,
     rewards_of_tokens,
 )
@@ -73,20 +73,8 @@ def _learn(
     if settings.whiten_advantages:
         advantages = masked_whiten(advantages, is_response)
 
-    widths, n_steps = rollout.widths(), settings.epochs * settings.minibatches
-    for rows in minibatches(learner, len(widths), settings.epochs, settings.minibatches):
-        n_tokens = int(is_response[rows].sum())
-        loss_of = partial(
-            _loss, learner, critic, cancel, totals, rollout, advantages, returns, cost, n_tokens
-        )
-        figures = yield from accumulate(learner, rows, widths, loss_of)
-        totals.add(figures)
-        limit = settings.target_step_kl
-        if limit and figures["policy/approx_kl"] > 1.5 * limit:
-            learner.optimiser.zero_grad(set_to_none=True)
-            break
-        learner.step(totals)
-        yield Progress(totals.n_minibatches, n_steps, "Learning")
+    loss_of = partial(_loss, learner, critic, cancel, totals, rollout, advantages, returns, cost)
+    yield from clipped_steps(learner, totals, rollout, loss_of)
     return {
         **cost.figures(),
         "policy/first_ratio_error": totals.first_ratio_error,
@@ -103,11 +91,12 @@ def _loss(
     advantages: Tensor,
     returns: Tensor,
     cost: Penalty,
-    n_tokens: int,
+    whole: Whole,
     rows: list[int],
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of some answers, as their part of the minibatch's."""
     settings, index = learner.settings, torch.tensor(rows, device=advantages.device)
+    n_tokens = whole.n_tokens
     part = rollout.select(index).trimmed()
     n, is_response = part.is_response.shape[1], part.is_response
     now = forward(learner, part, cancel, with_entropy_grad=settings.entropy_coef > 0)
@@ -116,8 +105,7 @@ def _loss(
         part.old_logps,
         advantages[index, :n],
         is_response,
-        settings.clip_range,
-        settings.clip_range_high or settings.clip_range,
+        *settings.clip_ranges,
         settings.dual_clip,
     )
     value_losses, n_clipped = value_loss(
