@@ -34,7 +34,7 @@ def _formulas(source: str) -> Iterator[str]:
 
 @pytest.mark.parametrize(
     "path",
-    _files("training", "rewards", "evaluation", "app"),
+    _files("training", "rewards", "evaluation", "environments", "app"),
     ids=lambda p: str(p.relative_to(PACKAGE)),
 )
 def test_tensor_formulas_live_in_objectives_only(path: Path) -> None:

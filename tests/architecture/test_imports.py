@@ -22,6 +22,7 @@ VIOLATIONS = {
     "No torch in ui and cli": ("ui/__init__.py", "import torch"),
     "No torch in store, jobs, data, config": ("store/__init__.py", "import torch"),
     "transformers and peft only in models": ("training/__init__.py", "import peft"),
+    "Gymnasium only in environments": ("rewards/__init__.py", "import gymnasium"),
     "objectives is pure: no models, no data, no I/O": ("objectives/kl.py", "import sqlite3"),
 }
 

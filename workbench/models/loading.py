@@ -112,6 +112,10 @@ class LoadedModel:
         finally:
             self._check = before
 
+    def __deepcopy__(self, memo: dict[int, object]) -> LoadedModel:
+        """Itself: there is one base in memory, however often Gymnasium copies its arguments."""
+        return self
+
     def _check_cancelled(self, *_: object) -> None:
         if self._check is not None:
             self._check()
