@@ -55,7 +55,8 @@ def add(base: LoadedModel, name: str, settings: LoraSettings, seed: int) -> list
     for parameter in parameters:
         parameter.data = parameter.data.float()
         parameter.requires_grad_(True)
-    lora_layers.switch(base.model, [[]] * len(_layers(base)))
+    layers = _layers(base)
+    lora_layers.switch(layers, [[]] * len(layers))
     return parameters
 
 
