@@ -20,7 +20,6 @@ from workbench.cli.show import Show
 from workbench.errors import Cancelled, WorkbenchError
 
 
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Work off one bundle.
 

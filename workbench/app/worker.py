@@ -75,9 +75,7 @@ def newest_checkpoint(out: Path) -> Path | None:
     return next((folder for folder in folders if not verify(folder)), None)
 
 
-def _fitting(
-    model: LoadedModel, job: bundle.Bundle
-) -> Generator[Event, None, Sequence[Prompt]]:
+def _fitting(model: LoadedModel, job: bundle.Bundle) -> Generator[Event, None, Sequence[Prompt]]:
     if not isinstance(job.settings, OnPolicySettings):
         return job.data.prompts
     return (yield from usable_prompts(model, job.data.prompts, job.settings.max_new_tokens))

@@ -11,8 +11,8 @@ reward      r_t = R(x, y) at the last token, be the answer ended or cut, and 0 b
             1999). With a KL coefficient −β·KL_t more at every token, where KL_t is estimated from
             log π(y_t | s_t) − log π_ref(y_t | s_t) (Ziegler et al. 2019, eq. 2).
 observation the last tokens of s_t, oldest first, −1 where there are none: no token id means
-            nothing, since padding can be sampled too. Or the policy's last hidden states of them,
-            0 where there are none.
+            nothing, since padding can be sampled too. Or the last hidden states from which the
+            policy predicts the tokens of its answer, up to the next one; 0 where there are none.
 
 π is the adapter that was named, which need not be who acts; π_ref is the base. A learner that
 bootstraps where an answer is truncated adds a value to the score that was paid there.
@@ -32,10 +32,9 @@ from workbench.data.chat_template import decode_answer
 from workbench.data.records import Message
 from workbench.environments.library import gymnasium, spaces
 from workbench.environments.prompts import encoded
+from workbench.environments.reading import Reader
 from workbench.models.loading import LoadedModel
-from workbench.models.stepping import Reading, Stepper
 from workbench.objectives.kl import kl_estimate
-from workbench.objectives.logprobs import token_logps
 from workbench.rewards.base import RewardFunction
 
 # Gymnasium asks for finite bounds. The last norm keeps states far below; what passes is cut.
@@ -103,13 +102,13 @@ class TokenEnv(gymnasium.Env[NDArray[Any], np.int64]):
         self._score = 0.0
         self._has_ended = False
         self._states = torch.zeros(self._window, self._model.hidden_size)
-        self._policy: Stepper | None = None
-        self._reference: Stepper | None = None
+        self._policy: Reader | None = None
+        self._reference: Reader | None = None
         if self._n_candidates or self._sees_states or self.settings.kl_coef:
-            self._policy = Stepper(self._model, self._adapter)
+            self._policy = Reader(self._model, self._adapter, self._ids)
         if self.settings.kl_coef:
-            self._reference = Stepper(self._model, None)
-        self._read(self._ids)
+            self._reference = Reader(self._model, None, self._ids)
+        self._see()
         info: dict[str, Any] = {"prompt": self._index}
         return self._observation(), info | self._choice()
 
@@ -139,40 +138,39 @@ class TokenEnv(gymnasium.Env[NDArray[Any], np.int64]):
         if self._has_ended:
             info["score"] = self._score
             info["text"] = decode_answer(self._model.tokenizer, self._answer)
-        self._read([token])
+        self._read(token)
         return self._observation(), reward, terminated, truncated, info | self._choice()
 
-    def _read(self, ids: Sequence[int]) -> None:
+    def _read(self, token: int) -> None:
         """Let policy and reference read on, as far as anybody asks what they make of it."""
         if self._policy is not None and (self._sees_states or not self._has_ended):
-            self._reading = self._policy.read(ids, self._window if self._sees_states else 1)
-            if self._sees_states:
-                new = self._reading.states.cpu().clamp(-STATE_BOUND, STATE_BOUND)
-                self._states = torch.cat([self._states, new])[-self._window :]
+            self._policy.append(token)
+            self._see()
         if self._reference is not None and not self._has_ended:
-            self._ref_reading = self._reference.read(ids)
+            self._reference.append(token)
+
+    def _see(self) -> None:
+        if self._policy is not None and self._sees_states:
+            new = self._policy.state.float().cpu().clamp(-STATE_BOUND, STATE_BOUND)
+            self._states = torch.cat([self._states, new[None]])[-self._window :]
 
     def _choice(self) -> dict[str, Any]:
         """The tokens that the next action chooses among, when there are fewer than all."""
-        if not self._n_candidates or self._has_ended:
+        if self._policy is None or not self._n_candidates or self._has_ended:
             return {}
-        self._candidates: list[int] = self._reading.logits.topk(self._n_candidates).indices.tolist()
+        self._candidates = self._policy.likeliest(self._n_candidates)
         return {"candidates": np.array(self._candidates)}
 
     def _kl_penalty(self, token: int, info: dict[str, Any]) -> float:
         """β·KL of this token, with its parts in `info`; 0 without a KL coefficient."""
-        if not self.settings.kl_coef:
+        if self._policy is None or self._reference is None:
             return 0.0
-        logps, ref_logps = (
-            self._logp(reading, token) for reading in (self._reading, self._ref_reading)
-        )
-        kl = float(kl_estimate(logps, ref_logps, self.settings.kl_estimator))
-        info |= {"logp": float(logps), "ref_logp": float(ref_logps), "kl": kl}
+        temperature = self.settings.temperature
+        logp = self._policy.logp(token, temperature)
+        ref_logp = self._reference.logp(token, temperature)
+        kl = float(kl_estimate(logp, ref_logp, self.settings.kl_estimator))
+        info |= {"logp": float(logp), "ref_logp": float(ref_logp), "kl": kl}
         return self.settings.kl_coef * kl
-
-    def _logp(self, reading: Reading, token: int) -> torch.Tensor:
-        ids = torch.tensor(token, device=reading.logits.device)
-        return token_logps(reading.logits, ids, self.settings.temperature)
 
     def _observation(self) -> NDArray[Any]:
         if self._sees_states:

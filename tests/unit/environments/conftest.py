@@ -1,4 +1,4 @@
-"""A random model of twenty words, and registered environments."""
+"""Random models of twenty words, and registered environments."""
 
 from __future__ import annotations
 
@@ -7,20 +7,35 @@ from pathlib import Path
 
 import gymnasium
 import pytest
+import torch
 
 from tests import tinymodels
 from workbench import environments
+from workbench.config.lora import LoraSettings
+from workbench.models import adapters
 from workbench.models.loading import LoadedModel
 
 
 @pytest.fixture(scope="session")
-def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tinymodels.write(tmp_path_factory.mktemp("tiny") / "llama", "llama")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("tiny")
+    return {kind: tinymodels.write(root / kind, kind) for kind in ("llama", "gpt2", "t5")}
 
 
 @pytest.fixture
-def llama(llama_folder: Path) -> LoadedModel:
-    return tinymodels.load(llama_folder)
+def llama(folders: dict[str, Path]) -> LoadedModel:
+    return tinymodels.load(folders["llama"])
+
+
+@pytest.fixture(params=["llama", "gpt2", "t5"])
+def policy(request: pytest.FixtureRequest, folders: dict[str, Path]) -> LoadedModel:
+    """Each kind of model with an adapter `policy` that differs from the base."""
+    model = tinymodels.load(folders[request.param])
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in adapters.add(model, "policy", LoraSettings(r=4, alpha=8), seed=0):
+            parameter.normal_(0.0, 0.15, generator=generator)
+    return model
 
 
 @pytest.fixture

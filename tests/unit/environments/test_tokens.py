@@ -51,14 +51,16 @@ class Positions:
         ]
 
 
-@pytest.fixture
-def policy(llama: LoadedModel) -> LoadedModel:
-    """The model with an adapter `policy` that differs from the base."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in adapters.add(llama, "policy", LoraSettings(r=4, alpha=8), seed=0):
-            parameter.normal_(0.0, 0.3, generator=generator)
-    return llama
+@torch.no_grad()
+def _states(
+    model: LoadedModel, adapter: str | None, prompt: int, answer: list[int]
+) -> torch.Tensor:
+    """States before each token of an answer and after it: one forward, without a cache."""
+    prompt_ids, prompt_mask = pad_prompts(model, [model.encode_prompt(PROMPTS[prompt])])
+    ids = torch.tensor([[*answer, EOS]])  # what comes last predicts nothing
+    with adapters.active(model, adapter):
+        is_response = torch.ones_like(ids, dtype=torch.bool)
+        return model.response_states(prompt_ids, prompt_mask, ids, is_response)[0]
 
 
 def _env(
@@ -158,13 +160,10 @@ def test_kl_is_that_of_the_whole_answer_in_one_forward(
 ) -> None:
     """The other path: no cache, all tokens at once, the estimators written out."""
     temperature, coef = 0.7, 0.2
-    prompt_ids, prompt_mask = pad_prompts(policy, [policy.encode_prompt(PROMPTS[2])])
-    ids, is_response = torch.tensor([tokens]), torch.ones(1, len(tokens), dtype=torch.bool)
     logps = []
     for name in ("policy", None):
-        with torch.no_grad(), adapters.active(policy, name):
-            states = policy.response_states(prompt_ids, prompt_mask, ids, is_response)
-            logps.append(policy.logps(states, ids, is_response, temperature)[0][0].double().numpy())
+        logits = policy.logits(_states(policy, name, 2, tokens)[:-1]).double().detach()
+        logps.append((logits / temperature).log_softmax(-1)[range(len(tokens)), tokens].numpy())
     d = logps[0] - logps[1]
     kl = {"k1": d, "k2": d**2 / 2, "k3": np.exp(-d) - 1 + d}[estimator]
     env = _env(
@@ -212,18 +211,17 @@ def test_answers_end_at_a_stop_token_or_are_cut(
 def test_actions_are_ranks_among_the_likeliest(policy: LoadedModel, adapter: str | None) -> None:
     env = _env(policy, adapter=adapter, top_k=4)
     assert env.action_space.n == 4
-    _, info = env.reset(seed=0)
-    ids = policy.encode_prompt(PROMPTS[info["prompt"]])
-    for action in (3, 0, 2):
-        with torch.no_grad(), adapters.active(policy, adapter):
-            logits = policy.model(input_ids=torch.tensor([ids])).logits[0, -1]
-        wanted = sorted(range(len(logits)), key=lambda i: -float(logits[i]))[:4]
+    _, info = env.reset(seed=0, options={"prompt": 1})
+    answer: list[int] = []
+    for action in (3, 1, 2):
+        logits = policy.logits(_states(policy, adapter, 1, answer)[-1]).tolist()
+        wanted = sorted(range(len(logits)), key=lambda i: -logits[i])[:4]
         assert info["candidates"].tolist() == wanted
-        _, _, terminated, _, info = env.step(np.int64(action))
+        if wanted[action] == EOS:
+            action = 0
+        info = env.step(np.int64(action))[4]
         assert info["token"] == wanted[action]
-        if terminated:
-            return
-        ids.append(info["token"])
+        answer.append(wanted[action])
 
 
 def test_more_candidates_than_tokens_are_all_of_them(llama: LoadedModel) -> None:
@@ -245,25 +243,21 @@ def test_tokens_are_seen_oldest_first_with_padding_that_is_no_token(llama: Loade
 
 
 def test_states_are_those_of_a_plain_forward(policy: LoadedModel) -> None:
-    env = _env(policy, adapter="policy", observation="states", window=4)
+    env = _env(policy, adapter="policy", observation="states", window=3)
     observation, _ = env.reset(seed=0, options={"prompt": 0})
-    ids = policy.encode_prompt(PROMPTS[0])
-    assert len(ids) < 4, "shorter than the window, to see what is put before it"
-    for token in [None, *STOPPED]:
-        if token is not None:
-            ids.append(token)
-            observation = env.step(np.int64(token))[0]
-        with torch.no_grad(), adapters.active(policy, "policy"):
-            states = policy.states(torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.bool))
-        wanted = torch.cat([torch.zeros(4, policy.hidden_size), states[0]])[-4:].flatten()
-        assert_close(observation, wanted, FORWARD)
+    states = _states(policy, "policy", 0, STOPPED)
+    for n in range(len(STOPPED) + 1):
+        seen = torch.cat([torch.zeros(3, policy.hidden_size), states[: n + 1]])[-3:]
+        assert_close(observation, seen.flatten(), FORWARD)
+        if n < len(STOPPED):
+            observation = env.step(np.int64(STOPPED[n]))[0]
 
 
 def test_nothing_is_computed_that_nobody_asked_for(
     llama: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With tokens to see, all of them to choose from and no KL, the model need not run."""
-    monkeypatch.setattr(llama.model, "forward", None)
+    monkeypatch.setattr(llama, "read", None)
     _play(_env(llama), CUT)
     with pytest.raises(TypeError):
         _play(_env(llama, top_k=3), CUT)

@@ -130,8 +130,7 @@ class SettingsForm(QWidget, Generic[S]):
         if self._presets:
             layout.addLayout(self._preset_row(unit_width))
         by_group = {
-            title: [self.fields[name] for name, _ in inner]
-            for title, inner in groups.items()
+            title: [self.fields[name] for name, _ in inner] for title, inner in groups.items()
         }
         self._groups = [
             _Group(title, fields, i < self._OPEN_GROUPS, unit_width)
