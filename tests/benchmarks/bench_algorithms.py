@@ -4,8 +4,8 @@
 
 Makes one experiment in FOLDER as the tour does (answers, simulated judgements, reward model),
 trains each algorithm on it in a process of its own, compares each with the base on held-out
-prompts under the same luck, and prints a Markdown table. What is there already is not made again, so a
-benchmark that was ended goes on.
+prompts under the same luck, and prints a Markdown table. What is there already is not made again,
+so a benchmark that was ended goes on.
 
 The budget is 20 updates of 16 answers (offline: pairs or answers) of at most 32 tokens, LoRA on the
 last 10 layers. Nothing but the learning rate was chosen per algorithm.
@@ -140,8 +140,8 @@ def _end(job: Job) -> Job:
 
 def _table(rows: list[dict[str, Any]]) -> str:
     lines = [
-        "| algorithm | win rate, simulated annotator | win rate, reward model | KL, nats per answer "
-        "| tokens generated | CPU seconds | peak memory |",
+        "| algorithm | win rate, simulated annotator | win rate, reward model "
+        "| KL, nats per answer | tokens generated | CPU seconds | peak memory |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in sorted(rows, key=lambda row: -row["win_rate"]):

@@ -78,4 +78,5 @@ def newest_checkpoint(out: Path) -> Path | None:
 def _fitting(model: LoadedModel, job: bundle.Bundle) -> Generator[Event, None, Sequence[Prompt]]:
     if not isinstance(job.settings, OnPolicySettings):
         return job.data.prompts
-    return (yield from usable_prompts(model, job.data.prompts, job.settings.max_new_tokens))
+    fitting = yield from usable_prompts(model, job.data.prompts, job.settings.max_new_tokens)
+    return fitting
