@@ -111,6 +111,15 @@ class RewardModel:
         answer = encode_answer(self.base.tokenizer, text, self.base.stop_id)
         return Encoded(tuple(self.base.encode_prompt(prompt)), tuple(answer))
 
+    def encode_rendered(self, prompt: str, answer: str) -> Encoded:
+        """As `encode`, for text that a chat template has rendered, special tokens included."""
+        tokenizer = self.base.tokenizer
+        ids = tokenizer.encode(answer, add_special_tokens=False)
+        if not ids or ids[-1] not in self.base.stop_ids:
+            ids.append(self.base.stop_id)
+        has_template = tokenizer.chat_template is not None
+        return Encoded(tuple(tokenizer.encode(prompt, add_special_tokens=not has_template)), tuple(ids))
+
     def forward(self, sequences: Sequence[Encoded]) -> Tensor:
         """Scores (B,) of whole sequences, read at each last token; gradients as the caller set."""
         prompt_ids, prompt_mask = pad_prompts(self.base, [s.prompt for s in sequences])
