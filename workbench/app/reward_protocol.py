@@ -54,6 +54,8 @@ def _read_remote_reward(content: dict[str, Any]) -> list[Item]:
     prompts = _texts(content, "prompts") if content.get("prompts") else [""] * len(queries)
     if len(prompts) != len(queries):
         raise bad(f"There are {len(queries)} queries and {len(prompts)} prompts.")
+    if not all(queries):
+        raise bad("A query is empty.")
     if not all(q.startswith(p) for p, q in zip(prompts, queries, strict=True)):
         raise bad("Each query must begin with its prompt.")
     return [Item(p, q[len(p) :]) for p, q in zip(prompts, queries, strict=True)]

@@ -112,13 +112,19 @@ class RewardModel:
         return Encoded(tuple(self.base.encode_prompt(prompt)), tuple(answer))
 
     def encode_rendered(self, prompt: str, answer: str) -> Encoded:
-        """As `encode`, for text that a chat template has rendered, special tokens included."""
+        """As `encode`, for text that a chat template has rendered, special tokens included.
+
+        Without a prompt the answer holds it too; a score is read at the last token in any case.
+        """
         tokenizer = self.base.tokenizer
-        ids = tokenizer.encode(answer, add_special_tokens=False)
+        has_template = tokenizer.chat_template is not None
+        start: list[int] = tokenizer.encode(prompt, add_special_tokens=not has_template)
+        ids: list[int] = tokenizer.encode(answer, add_special_tokens=False)
         if not ids or ids[-1] not in self.base.stop_ids:
             ids.append(self.base.stop_id)
-        has_template = tokenizer.chat_template is not None
-        return Encoded(tuple(tokenizer.encode(prompt, add_special_tokens=not has_template)), tuple(ids))
+        if not start:
+            start, ids = ids[:-1], ids[-1:]
+        return Encoded(tuple(start), tuple(ids))
 
     def forward(self, sequences: Sequence[Encoded]) -> Tensor:
         """Scores (B,) of whole sequences, read at each last token; gradients as the caller set."""

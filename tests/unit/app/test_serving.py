@@ -206,6 +206,7 @@ def test_health_needs_no_token_and_tells_nothing(echo):
         ("get_reward", {"query": [1]}, 400, "query must be a list of texts"),
         ("get_reward", {"query": ["w1"], "prompts": ["w1", "w2"]}, 400, "1 queries and 2 prompts"),
         ("get_reward", {"query": ["w1"], "prompts": ["w2"]}, 400, "begin with its prompt"),
+        ("get_reward", {"query": ["w1", ""]}, 400, "query is empty"),
         ("get_reward", {"query": ["w1 \ud800"]}, 400, "lone surrogate"),
         ("get_reward", {"query": ["w1"] * 1025}, 413, "at most 1024"),
         ("score", {"prompt": "w1"}, 400, "no answer"),
