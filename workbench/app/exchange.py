@@ -16,7 +16,8 @@ from workbench.data.formats import preferences as preference_files
 from workbench.data.formats.lines import LineProblem
 from workbench.data.formats.preferences import PreferencePreview, PreferenceRow
 from workbench.data.formats.prompts import PromptPreview, parse_prompts, read_prompts
-from workbench.data.records import NewCompletion, NewPrompt, Preference, Verdict
+from workbench.data.formats.training import to_row
+from workbench.data.records import NewCompletion, NewPrompt, Verdict
 from workbench.errors import EnvironmentProblem, UserError
 from workbench.store.experiment import Experiment
 from workbench.store.judgements import JudgedPair
@@ -100,7 +101,7 @@ def export_preferences(ws: Workspace, folder: Path) -> ExportResult:
         UserError: The folder is already there, or nothing was judged yet.
         EnvironmentProblem: The disk is full or the folder cannot be written.
     """
-    pairs = [_from_preference(p) for p in ws.experiment.judgements.preferences()]
+    pairs = [to_row(p) for p in ws.experiment.judgements.preferences()]
     undecided = [_from_pair(p) for p in ws.experiment.judgements.ties()]
     if not pairs and not undecided:
         raise UserError(
@@ -182,20 +183,6 @@ def _demo_prompts(name: str) -> list[NewPrompt]:
             "Install the program again.",
         )
     return preview.rows
-
-
-def _from_preference(preference: Preference) -> PreferenceRow:
-    prompt = preference.prompt
-    return PreferenceRow(
-        messages=prompt.messages,
-        first=preference.chosen,
-        second=preference.rejected,
-        annotator=preference.annotator,
-        annotator_kind=preference.annotator_kind,
-        group=prompt.group,
-        language=prompt.language,
-        split=prompt.split,
-    )
 
 
 def _from_pair(pair: JudgedPair) -> PreferenceRow:

@@ -57,7 +57,7 @@ def export_adapter(
     run = ws.run(run_id)
     source = ws.artifact_folder(run_id, "adapter")
     kind = "merged" if is_merged else "adapter"
-    target = folder or _free(ws.path / "exports" / f"{kind}-run-{run_id:04}")
+    target = folder or free_folder(ws.path / "exports" / f"{kind}-run-{run_id:04}")
 
     def work(cancel: CancelToken) -> Working:
         yield Progress(0, 0, "Checking the adapter")
@@ -74,10 +74,10 @@ def export_adapter(
 
                 adapters.merge(model, source, partial)
             else:
-                _copy_adapter(source, info.path, partial)
+                copy_adapter(source, info.path, partial)
             (partial / "README.md").write_text(_card(ws, run, info, is_merged), encoding="utf-8")
         ws.experiment.artifacts.add(
-            run_id, "export", _relative(target, ws.path), digest_folder(target)
+            run_id, "export", relative_path(target, ws.path), digest_folder(target)
         )
         yield Saved(0, "export", str(target))
         return {"folder": str(target)}
@@ -85,7 +85,7 @@ def export_adapter(
     return ws.submit(f"Export {run.name}", "export", work)
 
 
-def _copy_adapter(source: Path, model: Path, target: Path) -> None:
+def copy_adapter(source: Path, model: Path, target: Path) -> None:
     """The adapter's files and, beside them, the tokenizer that it was trained with."""
     for file in source.iterdir():
         if file.is_file() and file.name != MANIFEST:
@@ -95,7 +95,7 @@ def _copy_adapter(source: Path, model: Path, target: Path) -> None:
             shutil.copyfile(model / name, target / name)
 
 
-def _free(folder: Path) -> Path:
+def free_folder(folder: Path) -> Path:
     """This folder, or the first of `folder-2`, `folder-3`, ... that is not there."""
     n, free = 1, folder
     while free.exists():
@@ -104,7 +104,8 @@ def _free(folder: Path) -> Path:
     return free
 
 
-def _relative(path: Path, root: Path) -> str:
+def relative_path(path: Path, root: Path) -> str:
+    """As the experiment records it: below its folder where it lies there, with forward slashes."""
     path = path.absolute()
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 

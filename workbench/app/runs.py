@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 _RESUMABLE = ("interrupted", "stopped", "failed")
-_DATA = "data.json"
+DATA_FILE = "data.json"
 
 
 def train(
@@ -128,8 +128,8 @@ def submit(
             require_whole(needed)
         _clear_after(folder, resume_from)
         if data is not None:
-            data.write(folder / _DATA)
-        items = TrainingData.read(folder / _DATA)
+            data.write(folder / DATA_FILE)
+        items = TrainingData.read(folder / DATA_FILE)
         for sentence in doubts:
             yield Warned(sentence)
         model = yield from ws.model(cancel)
