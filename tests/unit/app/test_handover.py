@@ -307,9 +307,10 @@ def test_every_setting_is_in_the_table_and_what_is_lost_is_said(how):
     by_trl, by_openrlhf = trl.translate(job), openrlhf.translate(job)
     text = launch.text(job, by_trl, by_openrlhf)
     for name, value in job.values.items():
-        assert f"| {name} | {value} |" in text
+        assert f"| {name} | {value} | {by_trl.cell(name, value) or '-'} |" in text
         for by in (by_trl, by_openrlhf):
-            if by.command and name not in by.names and value not in (0, False, ""):
+            is_idle = name in ("kl_target", "kl_horizon")
+            if by.command and not by.cell(name, value) and value and not is_idle:
                 assert f"- {name} = {value}: " in text
     assert by_trl.remark in text
     assert by_openrlhf.remark in text
@@ -335,6 +336,13 @@ def test_what_is_off_here_is_absent_there():
     values = trl.translate(plan("ppo", checkpoint_every=0)).values
     assert values["save_strategy"] == "no"
     assert not {"save_steps", "epsilon_high", "reward_clip_range"} & values.keys()
+    flags = openrlhf.translate(plan("ppo", checkpoint_every=0)).values
+    assert flags["ckpt.save_steps"] == -1
+    assert not {"actor.dual_clip", "algo.kl.target", "actor.eps_clip_low_high"} & flags.keys()
+    # Their own default of these is another: 0 must be said.
+    assert flags["actor.lr_warmup_ratio"] == flags["train.seed"] == 0
+    assert openrlhf.translate(plan("reward")).values["lr_warmup_ratio"] == 0
+    assert openrlhf.translate(plan("ppo", kl_coef=0.0)).values["algo.kl.init_coef"] == 0
     on = trl.translate(plan("ppo", score_clip=5.0, clip_range_high=0.28)).values
     assert on["reward_clip_range"] == [-5.0, 5.0]
     assert on["epsilon_high"] == 0.28

@@ -16,7 +16,8 @@ def text(plan: Plan, by_trl: Translation, by_openrlhf: Translation) -> str:
             f"# {plan.algorithm} on {plan.model}, elsewhere",
             "",
             f"Written by RLHF Workbench {__version__}. MANIFEST.json holds the SHA-256 of every "
-            "file; job.json says where everything comes from.",
+            "file; job.json says where everything comes from. The lines for several cards or "
+            "machines follow the documentation of each program; they were not run here.",
             "",
             *_model(plan),
             *_worker(plan),
@@ -128,6 +129,8 @@ def _openrlhf(by: Translation) -> list[str]:
         *lines,
         "# the reward model, on any machine with this program; it prints its token",
         "rlhf-workbench serve reward --port 8420",
+        "# when that is another machine: a tunnel, for tokens and texts are not encrypted",
+        "ssh -N -L 8420:127.0.0.1:8420 THAT_MACHINE &",
         "# 4 cards of one machine",
         "export REWARD_URL=http://token:TOKEN@127.0.0.1:8420/get_reward",
         f"CARDS=4 sh {openrlhf.SCRIPT}",
@@ -150,32 +153,23 @@ def _carried(plan: Plan, by_trl: Translation, by_openrlhf: Translation) -> list[
         "|---|---|---|---|",
     ]
     for name, value in plan.values.items():
-        there = [_cell(by, name) for by in (by_trl, by_openrlhf)]
+        there = [by.cell(name, value) or "-" for by in (by_trl, by_openrlhf)]
         lines.append(f"| {name} | {value} | {there[0]} | {there[1]} |")
-    lost = [line for by, who in _both(by_trl, by_openrlhf) for line in _lost(plan, by, who)]
+    lost = [*_lost(plan, by_trl, "TRL"), *_lost(plan, by_openrlhf, "OpenRLHF")]
     if lost:
         lines += ["", "Not carried over:", "", *lost]
     return [*lines, ""]
-
-
-def _both(
-    by_trl: Translation, by_openrlhf: Translation
-) -> tuple[tuple[Translation, str], tuple[Translation, str]]:
-    return (by_trl, "TRL"), (by_openrlhf, "OpenRLHF")
-
-
-def _cell(by: Translation, name: str) -> str:
-    return f"`{by.names[name]}`" if name in by.names else "-"
 
 
 def _lost(plan: Plan, by: Translation, who: str) -> list[str]:
     """Settings that do something here and nothing there; one that is off is no loss."""
     if not by.command:
         return []
+    idle = () if plan.values.get("is_kl_adaptive") else ("kl_target", "kl_horizon")
     return [
         f"- {name} = {value}: {by.reasons.get(name, f'{who} has no such setting.')}"
         for name, value in plan.values.items()
-        if name not in by.names and value not in (0, False, "")
+        if value not in (0, False, "") and name not in idle and not by.cell(name, value)
     ]
 
 

@@ -115,6 +115,13 @@ _CONVERT: Mapping[str, Callable[[Any], Any]] = {
     # Theirs is 10 unless told otherwise. Python's parser takes -1e9 for a flag.
     "score_clip": lambda bound: f"{-bound:.4f} {bound:.4f}" if bound else "-1000000000 1000000000",
 }
+_SAME: Mapping[str, Mapping[str, Any]] = {
+    "ppo": {"reward_at": "end", "whiten_advantages": True},
+    "a2c": {"reward_at": "end", "whiten_advantages": True},
+    "reinforce": {"reward_at": "end", "whiten_advantages": True},
+    "rloo": {"reward_at": "end"},
+    "grpo": {"reward_at": "end"},
+}
 _REASONS = {
     "heldout_share": "OpenRLHF measures on a data set of its own; all pairs are in the file.",
     "lora.last_layers": "OpenRLHF adapts all layers.",
@@ -156,8 +163,8 @@ def translate(plan: Plan) -> Translation:
         at_once = _at_once(batches(plan.settings).step)
         values |= {"train.micro_batch_size": at_once, "lr_warmup_ratio": 0.0}
         names["micro_batch_tokens"] = "train.micro_batch_size"
-    kept = {name: value for name, value in values.items() if value not in (None, False)}
-    return Translation(module, remark, kept, names, _REASONS)
+    kept = {name: value for name, value in values.items() if value not in (None, "")}
+    return Translation(module, remark, kept, names, _SAME.get(plan.algorithm, {}), _REASONS)
 
 
 def script(plan: Plan, translation: Translation) -> str:
@@ -222,7 +229,7 @@ def _rollouts(plan: Plan) -> dict[str, Any]:
         "actor.eps_clip_low_high": f"{low} {high}"
         if (high := values.get("clip_range_high"))
         else None,
-        "algo.kl.use_loss": values.get("kl_in") == "loss",
+        "algo.kl.use_loss": True if values.get("kl_in") == "loss" else None,
         "algo.kl.target": values["kl_target"] if values.get("is_kl_adaptive") else None,
         "critic.adam.lr": values["learning_rate"] if estimator == "gae" else None,
     }

@@ -64,6 +64,7 @@ class Translation:
         remark: A sentence on what differs; empty when it is the same algorithm.
         values: Its settings by its names.
         names: For each setting here that is carried over, what stands for it there.
+        same: Settings that cannot be chosen there, with the value that they have there.
         reasons: Why a setting is not carried over, where more can be said than that there is none.
     """
 
@@ -71,7 +72,14 @@ class Translation:
     remark: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
+    same: Mapping[str, Any] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
+
+    def cell(self, name: str, value: Any) -> str:
+        """What stands for a setting there, for a table; empty when nothing does."""
+        if name in self.names:
+            return f"`{self.names[name]}`"
+        return "the same" if self.command and self.same.get(name) == value else ""
 
 
 @dataclass(frozen=True, slots=True)

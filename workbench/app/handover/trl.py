@@ -100,6 +100,10 @@ _DATA: Mapping[str, tuple[str, Sequence[str]]] = {
     "rloo": ("prompts", ("prompt",)),
     "grpo": ("prompts", ("prompt",)),
 }
+_SAME: Mapping[str, Mapping[str, Any]] = {
+    "rloo": {"kl_in": "reward", "kl_estimator": "k1", "reward_at": "end", "gamma": 1.0},
+    "grpo": {"kl_in": "loss", "kl_estimator": "k3", "reward_at": "end", "gamma": 1.0},
+}
 _REASONS = {
     "heldout_share": "TRL measures on a data set of its own; all pairs are in the training file.",
     "lora.last_layers": "TRL's command line adapts all layers.",
@@ -128,7 +132,7 @@ def translate(plan: Plan) -> Translation:
     else:
         values |= _steps(plan, batches(plan.settings), per_update=1)
     kept = {name: value for name, value in values.items() if value is not None}
-    return Translation(command, remark, kept, names, _REASONS)
+    return Translation(command, remark, kept, names, _SAME.get(command, {}), _REASONS)
 
 
 def config(plan: Plan, translation: Translation) -> str:
