@@ -1,7 +1,7 @@
 """The reward model of this folder as a reward function for TRL: `reward_funcs: [reward.score]`.
 
 Scores are those of the program that wrote the folder: of the token ids themselves, closed with one
-stop token, less the penalty of config.toml for an answer that was cut.
+stop token; clipped, and less the penalty for an answer that was cut, as config.toml has it.
 """
 
 import contextlib
@@ -21,7 +21,8 @@ MICRO_BATCH = 8
 
 def score(prompts, completion_ids, **_):
     """One score per completion; called by TRL's RLOO and GRPO trainers."""
-    tokenizer, model, stop_ids, penalty = load()
+    tokenizer, model, stop_ids, settings = load()
+    penalty, clip = settings.get("missing_eos_penalty", 0.0), settings.get("score_clip", 0.0)
     rows, penalties = [], []
     for prompt, ids in zip(prompts, completion_ids, strict=True):
         text = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
@@ -36,6 +37,8 @@ def score(prompts, completion_ids, **_):
     scores = []
     for start in range(0, len(rows), MICRO_BATCH):
         scores += forward(model, rows[start : start + MICRO_BATCH])
+    if clip:
+        scores = [min(max(value, -clip), clip) for value in scores]
     return [value - less for value, less in zip(scores, penalties, strict=True)]
 
 
@@ -54,7 +57,7 @@ def forward(model, rows):
 
 @functools.cache
 def load():
-    """Tokenizer, reward model, stop tokens and penalty; loaded at the first score."""
+    """Tokenizer, reward model, stop tokens and settings; loaded at the first score."""
     job = json.loads((FOLDER / "job.json").read_text(encoding="utf-8"))
     settings = tomllib.loads((FOLDER / "config.toml").read_text(encoding="utf-8"))
     name = os.environ.get("MODEL") or job["model"]["hub_id"]
@@ -69,7 +72,7 @@ def load():
     stop_ids = stops(name, base, tokenizer)
     base.config.pad_token_id = next(i for i in range(len(stop_ids) + 1) if i not in stop_ids)
     model = PeftModel.from_pretrained(base, str(FOLDER / "reward_model")).to(device).eval()
-    return tokenizer, model, stop_ids, settings.get("missing_eos_penalty", 0.0)
+    return tokenizer, model, stop_ids, settings
 
 
 def stops(name, base, tokenizer):

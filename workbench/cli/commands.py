@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import enum
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -303,6 +304,56 @@ def _export_adapter(ws: Workspace, options: argparse.Namespace, show: Show) -> O
     return _follow(job, show)
 
 
+def _export_bundle(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
+    from workbench.app import handover
+
+    config = Path(options.config) if options.config else None
+    algorithm, settings, run_id = handover.choose(ws, options.algorithm, options.run, config)
+    job = handover.export_bundle(
+        ws,
+        algorithm,
+        settings,
+        Path(options.folder) if options.folder else None,
+        run_id=run_id,
+        reward_run=options.reward_run,
+    )
+    return _follow(job, show)
+
+
+def _serve_reward(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
+    from workbench.app import serving
+
+    # Not a flag: every user of the machine can read the arguments of a process.
+    given = os.environ.get(parser.TOKEN, "")
+    served = serving.serve_reward(
+        ws,
+        options.reward_run,
+        host=options.host or serving.HOST,
+        port=serving.PORT if options.port is None else options.port,
+        token=given,
+    )
+    is_told = False
+    with _interruptible(lambda: served.job, show):
+        for event in served.job.follow():
+            show.event(event)
+            if served.url and not is_told:
+                is_told = True
+                _tell_address(served.url, "" if given else served.token, show)
+    return _outcome(served.job.finished)
+
+
+def _tell_address(url: str, token: str, show: Show) -> None:
+    """Where the reward model is served; the token only when nobody knows it yet."""
+    values = {"url": url, **({"token": token} if token else {})}
+    remote = url.replace("://", f"://token:{token or f'${parser.TOKEN}'}@")
+    show.result(
+        values,
+        f"Serving at {url}{f' with the token {token}' if token else ''}\n"
+        f"OpenRLHF: --reward.remote_url {remote}/get_reward\n"
+        "Ctrl+C ends it.",
+    )
+
+
 def _check(options: argparse.Namespace, show: Show) -> Outcome:
     from workbench.app import integrity
 
@@ -359,5 +410,7 @@ _COMMANDS: dict[str, Callable[[Workspace, argparse.Namespace, Show], Outcome]] =
     "evaluate": _evaluate,
     "export preferences": _export_preferences,
     "export adapter": _export_adapter,
+    "export bundle": _export_bundle,
+    "serve reward": _serve_reward,
     "tour": _tour,
 }

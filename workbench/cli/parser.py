@@ -18,6 +18,7 @@ from workbench.config.tour import TourSettings
 from workbench.errors import UserError
 
 ENVIRONMENT = "RLHF_WORKBENCH_EXPERIMENT"
+TOKEN = "RLHF_WORKBENCH_TOKEN"
 SAMPLING = SettingsFlags(SamplingSettings)
 ANNOTATOR = SettingsFlags(AnnotatorSettings)
 TRAINING = {
@@ -170,6 +171,31 @@ def _add_outward(commands: argparse._SubParsersAction[_Parser]) -> None:
         parser.add_argument("folder", metavar="FOLDER", nargs="?", help="new folder")
     adapter.add_argument("--run", type=int, help="policy run (default: the newest)")
     adapter.add_argument("--merged", action="store_true", help="base and adapter as one model")
+    handing = _command(
+        export,
+        "bundle",
+        "a training job for a larger machine, TRL or OpenRLHF",
+        key="export bundle",
+    )
+    handing.add_argument("folder", metavar="FOLDER", nargs="?", help="new folder")
+    handing.add_argument(
+        "--algorithm",
+        choices=list(TRAINING),
+        metavar="NAME",
+        help=f"{', '.join(TRAINING)} (default: the run's)",
+    )
+    handing.add_argument("--run", type=int, help="policy or reward run that goes along")
+    handing.add_argument(
+        "--reward-run", type=int, help="reward model to use (default: the run's, or the newest)"
+    )
+    handing.add_argument("--config", metavar="FILE.toml", help="settings (default: the run's)")
+
+    serve = _family(commands, "serve", "answer programs on this machine or others")
+    reward = _command(serve, "reward", "scores of a reward model over HTTP", key="serve reward")
+    reward.add_argument("--reward-run", type=int, help="reward run (default: the newest)")
+    reward.add_argument("--port", type=int, help="port to listen at; 0 takes any (default: 8420)")
+    reward.add_argument("--host", help="address to listen at (default: 127.0.0.1, this machine)")
+    reward.epilog = f"Clients must send a token: that in ${TOKEN}, or a random one that is printed."
     _command(commands, "check", "whether the experiment folder is whole")
 
 

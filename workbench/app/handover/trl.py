@@ -81,7 +81,6 @@ _NAMES: Mapping[str, Mapping[str, str]] = {
     "rloo": {
         **_ON_POLICY,
         "whiten_advantages": "normalize_advantages",
-        "score_clip": "reward_clip_range",
     },
     "grpo": {**_ON_POLICY, "dual_clip": "delta"},
 }
@@ -90,7 +89,6 @@ _CONVERT: Mapping[str, Callable[[Any], Any]] = {
     # What is off at 0 here is absent there.
     "clip_range_high": lambda high: high or None,
     "dual_clip": lambda bound: bound or None,
-    "score_clip": lambda bound: [-bound, bound] if bound else None,
 }
 _DATA: Mapping[str, tuple[str, Sequence[str]]] = {
     "sft": ("answers", ("prompt", "completion")),
@@ -128,7 +126,8 @@ def translate(plan: Plan) -> Translation:
     if is_on_policy:
         values |= _on_policy(plan, batches(plan.settings, needs_groups=True))
         names |= {"updates": "max_steps", "minibatches": "max_steps", "epochs": "num_iterations"}
-        names |= {"group_size": "num_generations", "missing_eos_penalty": "reward.py"}
+        names |= {"group_size": "num_generations"}
+        names |= dict.fromkeys(("score_clip", "missing_eos_penalty"), "reward.py")
     else:
         values |= _steps(plan, batches(plan.settings), per_update=1)
     kept = {name: value for name, value in values.items() if value is not None}

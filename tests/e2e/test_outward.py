@@ -1,0 +1,62 @@
+"""Handing over and serving, as commands in processes of their own."""
+
+import json
+import signal
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import ready
+from tests.e2e.conftest import LIMIT_S
+from workbench.data import bundle
+
+
+@pytest.fixture
+def experiment(tmp_path, model_folder) -> Path:
+    """With a reward model that was trained on simulated judgements."""
+    folder = tmp_path / "experiment"
+    ws = ready.new_experiment(folder, str(model_folder), n_repeats=3)
+    ready.add_answers(ws)
+    ready.add_judgements(ws)
+    ready.add_reward_model(ws)
+    assert ws.close(LIMIT_S)
+    return folder
+
+
+def test_a_bundle_is_written_and_can_be_read(experiment, command, tmp_path):
+    done = command(
+        "export", "bundle", tmp_path / "job", "--algorithm", "ppo", "--experiment", experiment,
+        "--json",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert done.events[-1]["outcome"] == "done"
+    assert done.events[-1]["result"] == {"folder": str(tmp_path / "job")}
+    assert bundle.read(tmp_path / "job").how.name == "ppo"
+    assert "PySide6" not in done.imported
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+def test_a_served_reward_model_answers_until_ctrl_c(experiment, start):
+    process = start("serve", "reward", "--port", "0", "--experiment", experiment, "--json")
+    result = next(e for e in map(json.loads, process.stdout) if e["event"] == "Result")
+
+    def ask(token: str) -> dict[str, Any]:
+        body = json.dumps({"prompt": "w1 w2", "answer": "w3"}).encode()
+        headers = {"Authorization": f"Bearer {token}"}
+        request = urllib.request.Request(f"{result['url']}/score", body, headers)
+        with urllib.request.urlopen(request, timeout=LIMIT_S) as reply:
+            return json.load(reply)
+
+    assert isinstance(ask(result["token"])["score"], float)
+    with pytest.raises(urllib.error.HTTPError, match="Unauthorized"):
+        ask("not-the-token-that-was-printed")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0, err
+    finished = json.loads(out.splitlines()[-1])
+    assert (finished["event"], finished["outcome"]) == ("Finished", "stopped")
+    assert finished["result"] == {"requests": 1, "answers": 1}
