@@ -16,6 +16,8 @@ from workbench.app.handover.peers import Batches, Plan, Translation, batches, ca
 VERSION = "1.16.0"
 CONFIG = "trl.yaml"
 SCRIPT = "train_trl.sh"
+# TRL computes in bf16 unless told otherwise, and transformers refuses that without a card.
+ON_PROCESSOR = "--use_cpu True --bf16 False"
 
 _NO_VALUES = (
     "TRL has no algorithm that learns the values of tokens. Train with the worker of this program."
@@ -108,6 +110,11 @@ _REASONS = {
     "normalise_scores": "The baseline takes the shift out; the scale stays as it is.",
     "n_samples": "log_completions prints answers instead.",
 }
+
+
+def has_command(algorithm: str) -> bool:
+    """Whether TRL can do this algorithm, or one that comes near."""
+    return bool(_COMMANDS.get(algorithm, ("", ""))[0])
 
 
 def translate(plan: Plan) -> Translation:
