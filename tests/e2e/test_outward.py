@@ -2,6 +2,7 @@
 
 import json
 import signal
+import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests import ready
-from tests.e2e.conftest import LIMIT_S
+from tests.e2e.conftest import LIMIT_S, parse
 from workbench.data import bundle
 
 
@@ -37,6 +38,36 @@ def test_a_bundle_is_written_and_can_be_read(experiment, command, tmp_path):
     assert done.events[-1]["result"] == {"folder": str(tmp_path / "job")}
     assert bundle.read(tmp_path / "job").how.name == "ppo"
     assert "PySide6" not in done.imported
+
+
+def test_the_worker_does_the_handed_over_run_again_bit_by_bit(
+    experiment, command, environment, model_folder, tmp_path
+):
+    flags = ["--updates", "2", "--batch-size", "4", "--max-new-tokens", "6"]
+    base = ["--experiment", experiment, "--json"]
+    trained = command("train", "ppo", *flags, *base)
+    assert trained.code == 0, trained.err
+    run_id = next(e["run_id"] for e in trained.events if e["event"] == "Started")
+    assert command("export", "bundle", tmp_path / "job", "--run", str(run_id), *base).code == 0
+    done = subprocess.run(
+        [sys.executable, "-m", "workbench.worker", "job", "--model", model_folder, "--json"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    weights = "adapter_model.safetensors"
+    own = tmp_path / "job" / "adapter" / weights
+    assert (tmp_path / "run" / "adapter" / weights).read_bytes() == own.read_bytes()
+    figures = [
+        [e["metrics"]["objective/kl"] for e in events if e["event"] == "Step"]
+        for events in (trained.events, parse(done.stdout))
+    ]
+    assert figures[0] == figures[1]
+    assert len(figures[0]) == 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
