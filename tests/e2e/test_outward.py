@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
 from tests import ready
+from tests.close import FORWARD, Level, assert_close
 from tests.e2e.conftest import LIMIT_S, parse
 from workbench.data import bundle
 
@@ -68,6 +70,55 @@ def test_the_worker_does_the_handed_over_run_again_bit_by_bit(
     ]
     assert figures[0] == figures[1]
     assert len(figures[0]) == 2
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "reward"])
+def test_two_processes_learn_what_one_does(
+    algorithm, experiment, command, environment, model_folder, tmp_path
+):
+    """Equal up to the order of sums; and each computes only its share of the gradients."""
+    # Adam with a large ε: a step is proportional to its gradient, and rounding stays rounding.
+    (tmp_path / "s.toml").write_text(
+        "adam_eps = 1.0\nlearning_rate = 1e-2\nbatch_size = 6\n[lora]\nr = 4\n"
+        if algorithm == "reward"
+        else "adam_eps = 1.0\nlearning_rate = 1e-2\nbatch_size = 6\nupdates = 3\n"
+        "minibatches = 2\nmax_new_tokens = 6\n[lora]\nr = 4\n"
+    )
+    exported = command(
+        "export", "bundle", tmp_path / "job", "--algorithm", algorithm,
+        "--config", tmp_path / "s.toml", "--experiment", experiment, "--json",
+    )  # fmt: skip
+    assert exported.code == 0, exported.err
+    launchers = {
+        1: [sys.executable, "-m"],
+        2: [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+            "-m"],
+    }  # fmt: skip
+    told, weights = {}, {}
+    for n, launcher in launchers.items():
+        done = subprocess.run(
+            [*launcher, "workbench.worker", "job", "--model", model_folder, "--out", f"run-{n}",
+             "--json"],
+            env={**environment, "OMP_NUM_THREADS": "1"},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        told[n] = [e for e in parse(done.stdout) if e["event"] == "Step"]
+        kind = "reward_model" if algorithm == "reward" else "adapter"
+        weights[n] = load_file(tmp_path / f"run-{n}" / kind / "adapter_model.safetensors")
+    assert len(told[1]) >= 2
+    for one, two in zip(told[1], told[2], strict=True):
+        for name, value in one["metrics"].items():
+            if not name.startswith("time/"):
+                assert_close(two["metrics"][name], value, FORWARD)
+    for key, weight in weights[1].items():
+        moved = float(weight.abs().max())
+        assert_close(weights[2][key], weight, Level(2e-4 * moved, 0.0))
+    assert max(float(w.abs().max()) for k, w in weights[1].items() if "lora_B" in k) > 1e-5
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
