@@ -1,14 +1,17 @@
-"""Scalar heads on a trunk's hidden states: the value of a state, the reward of an answer.
+"""Heads on a trunk's hidden states: the value of a state, the reward of an answer, Q of a token.
 
-B batch, T tokens, H hidden size.
+B batch, T tokens, N states, H hidden size, V vocabulary.
 """
 
 from __future__ import annotations
 
 import math
+import weakref
 
 import torch
 from torch import Tensor, nn
+
+from workbench.objectives.logprobs import linear_logps
 
 
 class ScalarHead(nn.Module):
@@ -36,3 +39,70 @@ class ScalarHead(nn.Module):
         """One float32 number per position."""
         scalars: Tensor = self.linear(states.float()).squeeze(-1)
         return scalars
+
+
+class QHead(nn.Module):
+    """Q(s, a) = v·h + c + w_a·(B A h), with w_a the model's own output embedding of token a.
+
+    Snell et al. 2022 (ILQL, arXiv:2206.11871) give Q a matrix over the vocabulary: with twins and
+    target copies four times 28 million numbers beside SmolLM2's 106 million. Here A is (r, H) and
+    B is (H, r), and which token is like which is what the model knows already. B, v and c start
+    at 0, so Q = 0 before learning. The embedding is frozen and shared, never copied: not by
+    `deepcopy` either, which makes the target copies.
+
+    Everything is computed in the head's own float32, whatever the trunk's dtype.
+    """
+
+    def __init__(self, output_head: nn.Module, rank: int, generator: torch.Generator) -> None:
+        super().__init__()
+        weight = output_head.weight
+        assert isinstance(weight, Tensor)
+        hidden_size = weight.shape[1]
+        self._output_head = weakref.ref(output_head)
+        self.state_value = nn.Linear(hidden_size, 1, dtype=torch.float32)
+        self.down = nn.Linear(hidden_size, rank, bias=False, dtype=torch.float32)
+        self.up = nn.Linear(rank, hidden_size, bias=False, dtype=torch.float32)
+        with torch.no_grad():
+            self.down.weight.normal_(0.0, hidden_size**-0.5, generator=generator)
+        for parameter in (*self.state_value.parameters(), *self.up.parameters()):
+            nn.init.zeros_(parameter)
+        self.to(weight.device)
+
+    def forward_taken(
+        self,
+        states: Tensor,  # (N, H)
+        ids: Tensor,  # (N,)
+    ) -> Tensor:  # (N,)
+        """Q of the token that was taken in each state."""
+        value, query = self._value_and_query(states)
+        taken: Tensor = self._embedding()[ids].to(query.dtype)
+        return value + (query * taken).sum(-1)
+
+    def logsumexp(
+        self,
+        states: Tensor,  # (N, H)
+        temperature: float = 1.0,
+    ) -> Tensor:  # (N,)
+        """Log Σ_a exp(Q(s, a) / T), over the whole vocabulary and without a (N, V) tensor."""
+        value, query = self._value_and_query(states)
+        weight = self._embedding().to(query.dtype)
+        # log Σ exp z = z_0 − log p_0 for any token, and log p comes chunk by chunk.
+        ids = torch.zeros(len(query), dtype=torch.long, device=query.device)
+        logps, _ = linear_logps(query, weight, ids, temperature)
+        return (value + query @ weight[0]) / temperature - logps
+
+    def values_all(self, states: Tensor) -> Tensor:  # (N, H) -> (N, V)
+        """Q of every token: for one step of decoding."""
+        value, query = self._value_and_query(states)
+        return value.unsqueeze(-1) + query @ self._embedding().to(query.dtype).t()
+
+    def _value_and_query(self, states: Tensor) -> tuple[Tensor, Tensor]:  # (N,), (N, H)
+        states = states.to(self.down.weight.dtype)
+        return self.state_value(states).squeeze(-1), self.up(self.down(states))
+
+    def _embedding(self) -> Tensor:  # (V, H)
+        head = self._output_head()
+        assert head is not None, "the model that this head belongs to is gone"
+        weight = head.weight
+        assert isinstance(weight, Tensor)
+        return weight.detach()

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging as hf_logging
 
@@ -99,6 +99,12 @@ class LoadedModel:
             block.register_forward_pre_hook(self._check_cancelled)
         self._state_scale = 1.0
         self._has_plain_head = self._probe_head()
+
+    @property
+    def output_head(self) -> nn.Module:
+        """The linear map from states to logits; its weight (V, H) embeds the tokens."""
+        head: nn.Module = self.model.get_output_embeddings()
+        return head
 
     @contextmanager
     def checking(self, check: Check) -> Iterator[None]:
@@ -305,13 +311,14 @@ class LoadedModel:
         """
         hidden, tokens = states[is_response], ids[is_response]
         if self._has_plain_head:
-            head = self.model.get_output_embeddings()
+            weight, bias = self.output_head.weight, getattr(self.output_head, "bias", None)
+            assert isinstance(weight, Tensor)
             flat, entropies = linear_logps(
                 hidden,
-                head.weight,
+                weight,
                 tokens,
                 temperature,
-                bias=getattr(head, "bias", None),
+                bias=bias,
                 with_entropy_grad=with_entropy_grad,
             )
         else:
@@ -332,7 +339,7 @@ class LoadedModel:
 
     def logits(self, states: Tensor) -> Tensor:  # (..., H) -> (..., V) float32
         """Logits, with what the architecture does after its head (soft caps, scales)."""
-        logits: Tensor = self.model.get_output_embeddings()(states)
+        logits: Tensor = self.output_head(states)
         return (logits if self._has_plain_head else self._changed(logits)).float()
 
     def _changed(self, logits: Tensor) -> Tensor:
@@ -351,7 +358,7 @@ class LoadedModel:
         ids = torch.tensor([[self.stop_id, self.stop_id]], device=self.device)
         mask = torch.ones_like(ids, dtype=torch.bool)
         tolerance = 1e-3 if self.dtype == torch.float32 else 5e-2
-        head = self.model.get_output_embeddings()
+        head = self.output_head
 
         def is_near(logits: Tensor) -> bool:
             return torch.allclose(logits.float(), wanted.float(), rtol=tolerance, atol=tolerance)
