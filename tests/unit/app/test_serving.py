@@ -365,9 +365,9 @@ def test_an_address_of_another_machine_fails_with_a_sentence(scored):
 
 
 @pytest.mark.parametrize("token", ["short", "has, a comma and blanks", "t\xf6ken-of-many-letters"])
-def test_a_weak_token_is_refused(scored, token):
+def test_a_weak_token_is_refused(ready, token):
     with pytest.raises(UserError, match="token"):
-        serving.serve_reward(scored, token=token)
+        serving.serve_reward(ready, token=token)
 
 
 def test_without_a_reward_model_serving_says_so(ready):
