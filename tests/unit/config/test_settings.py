@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from workbench.config import annotator, evaluation, generation, ppo, toml
+from workbench.config import annotator, environment, evaluation, generation, ppo, toml
 from workbench.config.algorithms import ALGORITHMS, REWARD
 from workbench.config.lora import LoraSettings
 from workbench.config.spec import Settings
@@ -24,6 +24,8 @@ MODELS: list[type[Settings]] = [
     generation.SamplingSettings,
     evaluation.EvaluationSettings,
     annotator.AnnotatorSettings,
+    environment.TokenEnvSettings,
+    environment.ChatEnvSettings,
 ]
 LEAVES = [(model, name, info) for model in MODELS for name, info in toml.fields(model)]
 IDS = [f"{model.__name__}.{name}" for model, name, _ in LEAVES]
