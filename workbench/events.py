@@ -142,6 +142,27 @@ METRICS: Mapping[str, Metric] = {
     "loss/value": Metric(
         "Value loss", "", "Squared error of the value head. Should fall, then stay low."
     ),
+    "rewards/chosen": Metric(
+        "Reward of good answers",
+        "",
+        "How much likelier chosen answers have become than under the reference, times β. It may "
+        "fall below 0 while the margin grows.",
+    ),
+    "rewards/rejected": Metric(
+        "Reward of bad answers",
+        "",
+        "The same for rejected answers. Should fall more than that of good ones.",
+    ),
+    "rewards/margins": Metric(
+        "Reward margin", "", "Reward of good answers less that of bad ones. Should rise."
+    ),
+    "rewards/accuracies": Metric(
+        "Pairs ordered right",
+        "",
+        "Share of pairs whose chosen answer has the higher reward; with KTO, of answers on the "
+        "right side of the reference point.",
+        (0.5, 1.0),
+    ),
     "policy/approx_kl": Metric(
         "Step KL",
         "nats",
@@ -185,20 +206,6 @@ METRICS: Mapping[str, Metric] = {
         "Share of prompts whose answers all score the same and teach nothing. Above 0.5: other "
         "prompts, larger groups, or a higher temperature.",
         (0.0, 0.5),
-    ),
-    "rewards/chosen": Metric(
-        "Implicit reward, chosen", "", "β times the log ratio to the reference, better answers."
-    ),
-    "rewards/rejected": Metric(
-        "Implicit reward, rejected", "", "β times the log ratio to the reference, worse answers."
-    ),
-    "rewards/margins": Metric(
-        "Implicit margin", "", "Implicit reward of the chosen answer less that of the rejected one."
-    ),
-    "rewards/accuracies": Metric(
-        "Implicit accuracy",
-        "",
-        "Share of pairs whose chosen answer has the higher implicit reward.",
     ),
     "rewards/tied": Metric(
         "Tied pairs", "", "Share of pairs whose answers score the same, which are left out."

@@ -51,6 +51,14 @@ class Algorithm:
 
 
 _MODULES = {"reward": "reward_model"}
+_GROUP_CHARTS = (
+    "objective/scores",
+    "objective/kl",
+    "objective/entropy",
+    "groups/score_spread",
+    "policy/approx_kl",
+    "completions/mean_length",
+)
 
 REWARD = Algorithm(
     "reward",
@@ -99,6 +107,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
             frozenset({"prompts", "reward"}),
             rloo.RLOOSettings,
             rloo.PRESETS,
+            _GROUP_CHARTS,
         ),
         Algorithm(
             "grpo",
@@ -108,6 +117,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
             frozenset({"prompts", "reward"}),
             grpo.GRPOSettings,
             grpo.PRESETS,
+            _GROUP_CHARTS,
         ),
         Algorithm(
             "online-dpo",
@@ -117,6 +127,14 @@ ALGORITHMS: Mapping[str, Algorithm] = {
             frozenset({"prompts", "reward"}),
             online_dpo.OnlineDPOSettings,
             online_dpo.PRESETS,
+            (
+                "objective/scores",
+                "objective/kl",
+                "objective/entropy",
+                "rewards/margins",
+                "rewards/accuracies",
+                "completions/mean_length",
+            ),
         ),
     )
 }

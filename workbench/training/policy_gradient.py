@@ -229,7 +229,9 @@ def clipped_steps(
         yield Progress(totals.n_minibatches, n_steps, "Learning")
 
 
-def minibatches(learner: Learner[P], n: int, epochs: int, parts: int) -> Iterator[list[int]]:
+def minibatches(
+    learner: Learner[OnPolicySettings], n: int, epochs: int, parts: int
+) -> Iterator[list[int]]:
     """Rows of one optimiser step after the other: a fresh order of whole answers per epoch.
 
     Rows that do not divide make parts that differ by one, and fewer rows than parts fewer parts.

@@ -30,8 +30,8 @@ MODELS: list[type[Settings]] = [
 LEAVES = [(model, name, info) for model in MODELS for name, info in toml.fields(model)]
 IDS = [f"{model.__name__}.{name}" for model, name, _ in LEAVES]
 PRESETS = [(how.settings, how.presets) for how in (REWARD, *ALGORITHMS.values())]
-# What makes any other values agree: they divide every batch, and go with every KL estimator.
-AGREEABLE = {"minibatches": 1, "kl_in": "reward"}
+# What makes any other values agree: they divide the batch, and go with every KL estimator.
+AGREEABLE = {"batch_size": 64, "minibatches": 1, "group_size": 2, "kl_in": "reward"}
 
 
 def _nested(name: str, value: object) -> dict[str, Any]:
