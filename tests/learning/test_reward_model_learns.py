@@ -13,6 +13,7 @@ from workbench.config.reward_model import RewardModelSettings
 from workbench.data.records import Preference
 from workbench.events import Evaluated
 from workbench.training import reward_model
+from workbench.training.inputs import Inputs
 
 LIKED = "w7"
 
@@ -44,13 +45,9 @@ def _accuracies(folder: Path, tmp_path: Path, seed: int, *, is_shuffled: bool) -
             "lora": {"r": 4, "alpha": 8},
         }
     )
-    events = reward_model.train(
-        tinymodels.load(folder),
-        _preferences(seed, is_shuffled=is_shuffled),
-        settings,
-        CancelToken(),
-        tmp_path / "reward",
-    )
+    preferences = _preferences(seed, is_shuffled=is_shuffled)
+    inputs = Inputs(tinymodels.load(folder), tmp_path, preferences=preferences)
+    events = reward_model.train(settings, inputs, CancelToken())
     return [e.metrics["reward/heldout_accuracy"] for e in events if isinstance(e, Evaluated)]
 
 

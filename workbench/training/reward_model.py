@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,28 +17,17 @@ from torch import Tensor
 from workbench.cancel import CancelToken
 from workbench.config.reward_model import RewardModelSettings
 from workbench.data.folders import atomic_folder
-from workbench.data.records import Preference
-from workbench.errors import UserError
-from workbench.events import Event, Saved, Warned
+from workbench.events import Event, Saved
 from workbench.objectives.intervals import wilson
 from workbench.objectives.preference import bradley_terry_loss, bradley_terry_nll
-from workbench.rewards.neural import ADAPTER, Encoded, RewardModel
+from workbench.rewards.neural import ADAPTER, RewardModel
 from workbench.training import offline
 from workbench.training.batches import accumulate
 from workbench.training.inputs import Inputs
 from workbench.training.learner import Learner, begin
 from workbench.training.loop import require_finite
+from workbench.training.pairs import Pair, by_prompt, different, encode_pairs, n_tokens, sides
 from workbench.training.tally import Totals
-
-_FEWEST_PAIRS = 8
-
-
-class Pair(NamedTuple):
-    """Two answers to one prompt as token ids."""
-
-    prompt_id: int
-    chosen: Encoded
-    rejected: Encoded
 
 
 def train(settings: RewardModelSettings, inputs: Inputs, cancel: CancelToken) -> Iterator[Event]:
@@ -54,12 +42,7 @@ def train(settings: RewardModelSettings, inputs: Inputs, cancel: CancelToken) ->
     reward = RewardModel.fresh(inputs.model, settings.lora, settings.seed)
     heads = {"score_head": reward.head}
     learner = begin("reward", settings, inputs, heads, ADAPTER, reward.trainable)
-    pairs, n_long = _encode(reward, inputs.preferences, settings)
-    if n_long:
-        yield Warned(
-            f"{n_long} pairs are longer than {settings.max_length} tokens and were left out.",
-            "Raise Longest text if the model's context allows it.",
-        )
+    pairs = yield from encode_pairs(inputs.model, inputs.preferences, settings, cancel)
     split = offline.split_by_prompt(
         [p.prompt_id for p in pairs], settings.heldout_share, settings.seed
     )
@@ -87,10 +70,12 @@ def _learn(
     totals: Totals,
 ) -> Generator[Event, None, dict[str, float]]:
     """One optimiser step on the pairs of a batch."""
-    groups = _by_prompt([pairs[i] for i in batch])
+    groups = by_prompt([pairs[i] for i in batch], learner.micro_batch_tokens)
 
     def loss_of(rows: list[int]) -> tuple[Tensor, dict[str, Tensor]]:
-        chosen, rejected = _scores(reward, [pair for i in rows for pair in groups[i]])
+        part = [pair for i in rows for pair in groups[i]]
+        answers = different(part)
+        chosen, rejected = sides(part, answers, reward.forward(answers))
         losses = bradley_terry_loss(chosen, rejected, learner.settings.centering)
         return losses.sum() / len(batch), {
             "reward/loss": losses.sum() / len(batch),
@@ -98,7 +83,7 @@ def _learn(
             "reward/margin": (chosen - rejected).sum() / len(batch),
         }
 
-    widths = [_tokens(group) for group in groups]
+    widths = [n_tokens(group) for group in groups]
     figures = yield from accumulate(learner, range(len(groups)), widths, loss_of)
     require_finite([figures["reward/loss"]], "The loss of the reward model")
     totals.add(figures)
@@ -106,38 +91,12 @@ def _learn(
     return {}
 
 
-def _by_prompt(pairs: Sequence[Pair]) -> list[list[Pair]]:
-    """Pairs of one prompt together: they share answers, which are then computed once."""
-    groups: dict[int, list[Pair]] = {}
-    for pair in pairs:
-        groups.setdefault(pair.prompt_id, []).append(pair)
-    return list(groups.values())
-
-
-def _tokens(group: Sequence[Pair]) -> int:
-    """Padded tokens of the different answers of a group."""
-    answers = {ids for pair in group for ids in (pair.chosen, pair.rejected)}
-    return len(answers) * max(map(len, answers))
-
-
-def _scores(reward: RewardModel, pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
-    """Scores (B,) of chosen and of rejected, both out of one batch.
-
-    An answer that stands in several of the pairs is computed once (Ouyang et al. 2022, sec. 3.5).
-    """
-    rows: dict[Encoded, int] = {}
-    index = [[rows.setdefault(ids, len(rows)) for ids in (p.chosen, p.rejected)] for p in pairs]
-    scores = reward.forward(list(rows))
-    chosen, rejected = torch.tensor(index, device=scores.device).T
-    return scores[chosen], scores[rejected]
-
-
 @torch.no_grad()
 def _evaluate(reward: RewardModel, pairs: Sequence[Pair]) -> dict[str, float]:
     """Held-out accuracy (an equal score counts half) with its Wilson interval, and the loss."""
-    unique = list(dict.fromkeys(ids for pair in pairs for ids in (pair.chosen, pair.rejected)))
-    score = dict(zip(unique, reward.score_sequences(unique), strict=True))
-    chosen, rejected = torch.tensor([[score[p.chosen], score[p.rejected]] for p in pairs]).T
+    answers = different(pairs)
+    scores = torch.tensor(reward.score_sequences(answers))
+    chosen, rejected = sides(pairs, answers, scores)
     wins = float((chosen > rejected).sum()) + 0.5 * float((chosen == rejected).sum())
     low, high = wilson(wins, len(pairs))
     return {
@@ -147,29 +106,3 @@ def _evaluate(reward: RewardModel, pairs: Sequence[Pair]) -> dict[str, float]:
         "reward/heldout_loss": float(bradley_terry_nll(chosen, rejected).mean()),
         "reward/heldout_pairs": float(len(pairs)),
     }
-
-
-def _encode(
-    reward: RewardModel, preferences: Sequence[Preference], settings: RewardModelSettings
-) -> tuple[list[Pair], int]:
-    """The usable pairs, and the number of those that are too long."""
-    longest = min(settings.max_length, reward.base.context_length)
-    pairs, n_long = [], 0
-    for preference in preferences:
-        if preference.chosen.strip() == preference.rejected.strip():
-            continue
-        messages = preference.prompt.messages
-        chosen = reward.encode_text(messages, preference.chosen)
-        rejected = reward.encode_text(messages, preference.rejected)
-        if max(len(chosen), len(rejected)) > longest:
-            n_long += 1
-        else:
-            pairs.append(Pair(preference.prompt.id, chosen, rejected))
-    n_prompts = len({pair.prompt_id for pair in pairs})
-    if len(pairs) < _FEWEST_PAIRS or n_prompts < 2:
-        raise UserError(
-            f"There are {len(pairs)} usable pairs on {n_prompts} prompts; a reward model needs "
-            f"at least {_FEWEST_PAIRS} pairs on 2 prompts.",
-            "Rank more pairs. About 150 give a usable model.",
-        )
-    return pairs, n_long

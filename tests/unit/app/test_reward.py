@@ -1,7 +1,8 @@
 import pytest
 
 from tests.unit.app.conftest import add_prompts, end, events_of
-from workbench.app import labelling, library, reward
+from workbench.app import labelling, library, reward, runs
+from workbench.app.training_data import labels_digest, usable_pairs
 from workbench.app.workspace import Workspace
 from workbench.config.reward_model import RewardModelSettings
 from workbench.data.folders import verify
@@ -43,16 +44,18 @@ def test_training_records_a_run_with_its_lineage(judged):
     assert run.results["reward/heldout_accuracy"] == accuracy
     n_steps = sum(isinstance(e, Step) for e in events)
     assert len(judged.experiment.runs.metrics(run.id)["reward/loss"]) == n_steps > 0
-    (saved,) = [e for e in events if isinstance(e, Saved)]
+    *checkpoints, saved = [e for e in events if isinstance(e, Saved)]
+    assert {e.kind for e in checkpoints} == {"checkpoint"}
     folder = judged.artifact_folder(run.id, "reward_model")
     assert str(folder) == saved.path
+    assert folder == judged.run_folder(run.id) / "reward_model"
     assert verify(folder) == []
 
 
 def test_equal_labels_have_equal_digests(judged):
-    pairs, _ = reward.usable_pairs(judged)
-    assert reward.labels_digest(pairs) == reward.labels_digest(pairs[::-1])
-    assert reward.labels_digest(pairs) != reward.labels_digest(pairs[1:])
+    pairs, _ = usable_pairs(judged)
+    assert labels_digest(pairs) == labels_digest(pairs[::-1])
+    assert labels_digest(pairs) != labels_digest(pairs[1:])
 
 
 def test_seven_pairs_are_too_few_and_eight_are_not(ws, model_folder):
@@ -114,12 +117,37 @@ def test_a_stopped_training_saves_a_model_that_scores(judged):
     assert verify(judged.artifact_folder(job.run_id, "reward_model")) == []
 
 
-def test_a_cancelled_training_leaves_no_folder(judged):
+def test_a_cancelled_training_leaves_no_reward_model(judged):
     job = reward.train_reward(judged, SETTINGS.model_copy(update={"epochs": 50}))
     for event in job.follow(60):
         if isinstance(event, Step):
             job.token.cancel()
     assert job.outcome == "cancelled"
-    assert not judged.run_folder(job.run_id).exists()
+    assert not (judged.run_folder(job.run_id) / "reward_model").exists()
     with pytest.raises(UserError, match="has not written"):
         judged.artifact_folder(job.run_id, "reward_model")
+
+
+@pytest.mark.parametrize("ending", ["request_stop", "cancel"])
+def test_stopped_and_resumed_is_bit_equal_to_never_stopped(judged, ending):
+    """Labels that came after the start do not matter to a run that goes on."""
+    settings = SETTINGS.model_copy(update={"epochs": 3, "batch_size": 4, "checkpoint_every": 1})
+    whole = reward.train_reward(judged, settings)
+    assert end(whole).outcome == "done"
+    part = reward.train_reward(judged, settings)
+    for event in part.follow(60):
+        if isinstance(event, Step) and event.step == 2:
+            getattr(part.token, ending)()
+    assert judged.run(part.run_id).status == "stopped"
+    judge_all(judged, mixed(9))
+    events = events_of(runs.resume(judged, part.run_id))
+    assert events[-1].outcome == "done"
+    files = [
+        judged.artifact_folder(i, "reward_model") / "adapter_model.safetensors"
+        for i in (whole.run_id, part.run_id)
+    ]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    wanted, got = (runs.metrics(judged, i) for i in (whole.run_id, part.run_id))
+    for name in ("reward/loss", "reward/margin", "policy/grad_norm", "optim/lr"):
+        assert got[name] == wanted[name]
+    assert wanted["reward/heldout_loss"][-1] == got["reward/heldout_loss"][-1]

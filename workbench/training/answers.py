@@ -1,0 +1,133 @@
+"""Whole answers as token ids and their log-probabilities: for algorithms that learn from texts.
+
+B answers, T answer tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from workbench.cancel import CancelToken
+from workbench.config.training import OfflineSettings, TrainingSettings
+from workbench.data.chat_template import encode_answer
+from workbench.data.records import Message, Prompt
+from workbench.events import Progress, Warned
+from workbench.models import adapters
+from workbench.models.decoding import pad_answers, pad_prompts
+from workbench.models.loading import LoadedModel
+from workbench.objectives.preference import sequence_logps
+from workbench.rewards.neural import Encoded
+from workbench.training.batches import micro_batches
+from workbench.training.learner import Learner
+
+# Without gradients only one layer's activations are in memory, not all.
+_FORWARD_FACTOR = 4
+_TOLD_EVERY = 256
+
+R = TypeVar("R")
+
+
+def encode(
+    model: LoadedModel, answers: Sequence[tuple[Prompt, str]], cancel: CancelToken
+) -> Generator[Progress, None, list[Encoded]]:
+    """Token ids of answers after their prompts, each closed with a stop token.
+
+    Raises:
+        Cancelled: On a stop as well: nothing was learned yet.
+    """
+    prompts: dict[tuple[Message, ...], tuple[int, ...]] = {}
+    encoded = []
+    for done, (prompt, text) in enumerate(answers):
+        if done % _TOLD_EVERY == 0:
+            cancel.raise_if_stopping()
+            yield Progress(done, len(answers), "Reading the answers")
+        if prompt.messages not in prompts:
+            prompts[prompt.messages] = tuple(model.encode_prompt(prompt.messages))
+        answer = encode_answer(model.tokenizer, text, model.stop_id)
+        encoded.append(Encoded(prompts[prompt.messages], tuple(answer)))
+    return encoded
+
+
+def longest(model: LoadedModel, settings: OfflineSettings) -> int:
+    """How many tokens prompt and answer may have together."""
+    return min(settings.max_length, model.context_length)
+
+
+def left_out(n: int, what: str, n_tokens: int) -> Warned:
+    """What to tell of texts that are too long; `what` is one of them."""
+    counted = f"1 {what} is" if n == 1 else f"{n} {what}s are"
+    return Warned(
+        f"{counted} longer than {n_tokens} tokens and left out.",
+        "Raise Longest text if the model's context allows it.",
+    )
+
+
+class Scored(NamedTuple):
+    """Log-probabilities of a batch of answers under one adapter, at temperature 1."""
+
+    logps: Tensor  # (B, T), 0 on padding
+    entropies: Tensor  # (B, T), 0 on padding
+    is_answer: Tensor  # (B, T) bool, True up to and including the stop token
+
+    def sums(self) -> Tensor:  # (B,)
+        """Of whole answers."""
+        return sequence_logps(self.logps, self.is_answer)
+
+
+def forward(model: LoadedModel, answers: Sequence[Encoded]) -> Scored:
+    """The active adapter's view of some answers, all in one batch; gradients as the caller set."""
+    prompt_ids, prompt_mask = pad_prompts(model, [a.prompt for a in answers])
+    answer_ids, is_answer = pad_answers(model, [a.answer for a in answers])
+    states = model.response_states(prompt_ids, prompt_mask, answer_ids, is_answer)
+    logps, entropies = model.logps(states, answer_ids, is_answer, temperature=1.0)
+    return Scored(logps, entropies, is_answer)
+
+
+@torch.no_grad()
+def log_probabilities(
+    learner: Learner[TrainingSettings], adapter: str | None, answers: Sequence[Encoded]
+) -> Generator[Progress, None, list[float]]:
+    """Log-probability of each whole answer under an adapter (None: the base), no gradients.
+
+    Equal answers in equal order are cut into equal batches, so that two adapters that compute the
+    same give the same bits.
+    """
+    model, mine = learner.model, answers[learner.ranks.share(len(answers))]
+    budget = learner.settings.micro_batch_tokens * _FORWARD_FACTOR
+    found = [0.0] * len(mine)
+    done = 0
+    for rows in micro_batches(range(len(mine)), [len(a) for a in mine], budget):
+        yield Progress(done, len(mine), "Scoring the answers")
+        with adapters.active(model, adapter):
+            sums = forward(model, [mine[i] for i in rows]).sums().tolist()
+        for row, value in zip(rows, sums, strict=True):
+            found[row] = value
+        done += len(rows)
+    return [value for part in learner.ranks.gathered(found) for value in part]
+
+
+def reference(
+    learner: Learner[TrainingSettings], answers: Sequence[Encoded], cancel: CancelToken
+) -> Generator[Progress, None, dict[Encoded, float]]:
+    """Log-probability of each whole answer under the reference, once for the whole run.
+
+    Raises:
+        Cancelled: On a stop as well: nothing was learned yet.
+    """
+    with learner.model.checking(cancel.raise_if_stopping):
+        values = yield from log_probabilities(learner, learner.reference, answers)
+    return dict(zip(answers, values, strict=True))
+
+
+def finished(steps: Generator[object, None, R]) -> R:
+    """The result of steps that nobody watches."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: R = end.value
+            return result

@@ -1,0 +1,97 @@
+"""Judged pairs as token ids, for the reward model and for DPO.
+
+An answer that stands in several pairs of a batch is computed once (Ouyang et al. 2022, sec. 3.5).
+Chosen and rejected go through the network in one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import NamedTuple
+
+from torch import Tensor, tensor
+
+from workbench.cancel import CancelToken
+from workbench.config.training import OfflineSettings
+from workbench.data.records import Preference
+from workbench.errors import UserError
+from workbench.events import Event
+from workbench.models.loading import LoadedModel
+from workbench.rewards.neural import Encoded
+from workbench.training.answers import encode, left_out, longest
+
+_FEWEST_PAIRS = 8
+
+
+class Pair(NamedTuple):
+    """Two answers to one prompt."""
+
+    prompt_id: int
+    chosen: Encoded
+    rejected: Encoded
+
+    @property
+    def n_tokens(self) -> int:
+        """Of the longer answer, with the prompt."""
+        return max(len(self.chosen), len(self.rejected))
+
+
+def encode_pairs(
+    model: LoadedModel,
+    preferences: Sequence[Preference],
+    settings: OfflineSettings,
+    cancel: CancelToken,
+) -> Generator[Event, None, list[Pair]]:
+    """The pairs that can be learned from; those that are too long are told.
+
+    Raises:
+        UserError: There are too few.
+        Cancelled: On a stop as well: nothing was learned yet.
+    """
+    differing = [p for p in preferences if p.chosen.strip() != p.rejected.strip()]
+    texts = [(p.prompt, text) for p in differing for text in (p.chosen, p.rejected)]
+    encoded = yield from encode(model, texts, cancel)
+    pairs = [
+        Pair(p.prompt.id, chosen, rejected)
+        for p, chosen, rejected in zip(differing, encoded[::2], encoded[1::2], strict=True)
+    ]
+    limit = longest(model, settings)
+    fitting = [pair for pair in pairs if pair.n_tokens <= limit]
+    if n_long := len(pairs) - len(fitting):
+        yield left_out(n_long, "pair", limit)
+    n_prompts = len({pair.prompt_id for pair in fitting})
+    if len(fitting) < _FEWEST_PAIRS or n_prompts < 2:
+        raise UserError(
+            f"There are {len(fitting)} usable pairs on {n_prompts} prompts; training needs at "
+            f"least {_FEWEST_PAIRS} pairs on 2 prompts.",
+            "Rank more pairs. About 150 give a usable model.",
+        )
+    return fitting
+
+
+def different(pairs: Sequence[Pair]) -> list[Encoded]:
+    """The answers of some pairs, each once, in the order in which they come."""
+    return list(dict.fromkeys(ids for pair in pairs for ids in (pair.chosen, pair.rejected)))
+
+
+def sides(pairs: Sequence[Pair], answers: Sequence[Encoded], values: Tensor) -> Tensor:
+    """(2, B) values of the chosen and of the rejected answers, out of (N,) of `different`."""
+    row = {ids: i for i, ids in enumerate(answers)}
+    index = [[row[p.chosen] for p in pairs], [row[p.rejected] for p in pairs]]
+    return values[tensor(index, device=values.device)]
+
+
+def by_prompt(pairs: Sequence[Pair], max_tokens: int) -> list[list[Pair]]:
+    """Pairs of one prompt together, as many as their different answers fit into `max_tokens`."""
+    groups: dict[int, list[list[Pair]]] = {}
+    for pair in pairs:
+        parts = groups.setdefault(pair.prompt_id, [[]])
+        if parts[-1] and n_tokens([*parts[-1], pair]) > max_tokens:
+            parts.append([])
+        parts[-1].append(pair)
+    return [part for parts in groups.values() for part in parts]
+
+
+def n_tokens(group: Sequence[Pair]) -> int:
+    """Padded tokens of the different answers of a group."""
+    return len(different(group)) * max(pair.n_tokens for pair in group)
