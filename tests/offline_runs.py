@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
 from safetensors.torch import load_file
 from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests import tinymodels
+from tests.close import Level, assert_close
 from workbench.cancel import CancelToken
 from workbench.config import algorithms
 from workbench.config.training import OfflineSettings
-from workbench.data.records import Answered, Feedback, Preference
+from workbench.data.records import Answered, Feedback, Preference, Prompt
 from workbench.events import Evaluated, Event, Saved, Step
 from workbench.models.loading import LoadedModel
 from workbench.training.inputs import Inputs
+from workbench.training.offline import split_by_prompt
 from workbench.training.registry import trainer
 
 
@@ -131,3 +135,72 @@ def _plain(x: Any) -> Any:
     if isinstance(x, Tensor):
         return x.tolist()
     return {k: _plain(v) for k, v in x.items()} if isinstance(x, dict) else x
+
+
+class Twin:
+    """The same learning with plain transformers, peft and autograd, text by text, no batches.
+
+    An oracle for whole updates: masks, sums, references and counts are written out in loops.
+    """
+
+    def __init__(self, model_folder: Path, adapter: Path) -> None:
+        self.tokenizer = AutoTokenizer.from_pretrained(model_folder)
+        base = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32)
+        self.model = PeftModel.from_pretrained(base, str(adapter), is_trainable=True).eval()
+
+    def logp(self, prompt: Prompt, text: str) -> list[Tensor]:
+        """Log-probabilities of an answer's tokens one by one, its end included."""
+        # The template of the tiny models: contents, then the turn marker.
+        before = self.tokenizer.encode(" ".join([*(m.content for m in prompt.messages), "w16"]))
+        answer = [*self.tokenizer.encode(text), tinymodels.EOS]
+        logits = self.model(input_ids=torch.tensor([before + answer])).logits[0]
+        rows = logits[len(before) - 1 : -1].log_softmax(-1)
+        return [row[token] for row, token in zip(rows, answer, strict=True)]
+
+    def reference(self, prompt: Prompt, text: str) -> list[float]:
+        """The same without the adapter."""
+        with torch.no_grad(), self.model.disable_adapter():
+            return [float(x) for x in self.logp(prompt, text)]
+
+    def learn(self, loss: Callable[[], Tensor], how: OfflineSettings) -> dict[str, Tensor]:
+        """One optimiser step per epoch on everything; the adapter afterwards."""
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        optimiser = torch.optim.AdamW(
+            parameters, lr=how.learning_rate, eps=how.adam_eps, weight_decay=0.0
+        )
+        for _ in range(how.epochs):
+            loss().backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(parameters, how.max_grad_norm)
+            optimiser.step()
+            optimiser.zero_grad()
+        return {
+            name.replace(".default", ""): p.detach()
+            for name, p in self.model.named_parameters()
+            if ".lora_" in name
+        }
+
+
+def one_batch(name: str, **changes: Any) -> Any:
+    """Settings with which a run is three updates on everything, steps proportional to gradients."""
+    return settings(
+        name,
+        epochs=3,
+        batch_size=64,
+        adam_eps=1e-3,
+        max_grad_norm=0.5,
+        lr_schedule="constant",
+        **changes,
+    )
+
+
+def trained(items: Sequence[Any], how: OfflineSettings) -> list[Any]:
+    """Of preferences, feedback or answers those that a run with these settings learns from."""
+    split = split_by_prompt([x.prompt.id for x in items], how.heldout_share, how.seed)
+    return [items[i] for group in split.train for i in group]
+
+
+def assert_same_adapter(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Equal up to rounding, in relation to how far each matrix has moved."""
+    assert actual.keys() == expected.keys()
+    for key, weight in expected.items():
+        assert_close(actual[key], weight, Level(2e-4 * float(weight.abs().max()), 0.0))

@@ -142,6 +142,16 @@ METRICS: Mapping[str, Metric] = {
     "loss/value": Metric(
         "Value loss", "", "Squared error of the value head. Should fall, then stay low."
     ),
+    "loss/sft": Metric(
+        "Imitation loss",
+        "nats",
+        "How unlikely the answers are to the policy, per token. Falls; near 0 they are known by "
+        "heart.",
+    ),
+    "loss/dpo": Metric(
+        "DPO loss", "", "Loss of the pairs; 0.69 at the start for the sigmoid loss."
+    ),
+    "loss/kto": Metric("KTO loss", "", "Loss of the good and bad answers; 0.5 at the start."),
     "rewards/chosen": Metric(
         "Reward of good answers",
         "",
@@ -162,6 +172,19 @@ METRICS: Mapping[str, Metric] = {
         "Share of pairs whose chosen answer has the higher reward; with KTO, of answers on the "
         "right side of the reference point.",
         (0.5, 1.0),
+    ),
+    "kto/reference_point": Metric(
+        "Reference point",
+        "nats",
+        "How much likelier answers to other prompts have become: what good answers are measured "
+        "against. Far above 0 the policy has moved as a whole.",
+    ),
+    "heldout/loss": Metric(
+        "Held-out loss", "", "The loss on prompts that were kept apart. Rises when overfitting."
+    ),
+    "heldout/margins": Metric("Held-out margin", "", "Reward margin on prompts kept apart."),
+    "heldout/accuracies": Metric(
+        "Held-out accuracy", "", "Share ordered right on prompts kept apart.", (0.5, 1.0)
     ),
     "policy/approx_kl": Metric(
         "Step KL",

@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from workbench.config import a2c, grpo, online_dpo, ppo, reinforce, reward_model, rloo
+from workbench.config import (
+    a2c,
+    dpo,
+    grpo,
+    kto,
+    online_dpo,
+    ppo,
+    reinforce,
+    reward_model,
+    rloo,
+    sft,
+)
 from workbench.config.training import TrainingSettings
 from workbench.errors import UserError
 
@@ -73,6 +84,15 @@ ALGORITHMS: Mapping[str, Algorithm] = {
     algorithm.name: algorithm
     for algorithm in (
         Algorithm(
+            "sft",
+            "Supervised fine-tuning",
+            "Imitates written, imported or chosen answers. Take it first, when the model does not "
+            "answer in the wanted form yet; the other algorithms can then start from it.",
+            frozenset({"demonstrations"}),
+            sft.SFTSettings,
+            sft.PRESETS,
+        ),
+        Algorithm(
             "ppo",
             "PPO",
             "The standard of RLHF: several careful steps on each batch, with a value head that "
@@ -135,6 +155,25 @@ ALGORITHMS: Mapping[str, Algorithm] = {
                 "rewards/accuracies",
                 "completions/mean_length",
             ),
+        ),
+        Algorithm(
+            "dpo",
+            "DPO",
+            "Learns from ranked pairs at once, without a reward model and without sampling. Take "
+            "it for a cheap and steady run; it learns from the ranked answers only, not from its "
+            "own.",
+            frozenset({"preferences"}),
+            dpo.DPOSettings,
+            dpo.PRESETS,
+        ),
+        Algorithm(
+            "kto",
+            "KTO",
+            "Learns from answers that are good or bad each by itself. Take it when there are no "
+            "pairs, or when nearly all answers are bad; with pairs DPO learns more.",
+            frozenset({"feedback"}),
+            kto.KTOSettings,
+            kto.PRESETS,
         ),
     )
 }

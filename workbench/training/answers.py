@@ -5,7 +5,7 @@ B answers, T answer tokens.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -91,11 +91,7 @@ def forward(model: LoadedModel, answers: Sequence[Encoded]) -> Scored:
 def log_probabilities(
     learner: Learner[TrainingSettings], adapter: str | None, answers: Sequence[Encoded]
 ) -> Generator[Progress, None, list[float]]:
-    """Log-probability of each whole answer under an adapter (None: the base), no gradients.
-
-    Equal answers in equal order are cut into equal batches, so that two adapters that compute the
-    same give the same bits.
-    """
+    """Log-probability of each whole answer under an adapter (None: the base), no gradients."""
     model, mine = learner.model, answers[learner.ranks.share(len(answers))]
     budget = learner.settings.micro_batch_tokens * _FORWARD_FACTOR
     found = [0.0] * len(mine)
@@ -121,6 +117,21 @@ def reference(
     with learner.model.checking(cancel.raise_if_stopping):
         values = yield from log_probabilities(learner, learner.reference, answers)
     return dict(zip(answers, values, strict=True))
+
+
+def reference_of(
+    learner: Learner[TrainingSettings],
+    ref: Mapping[Encoded, float],
+    answers: Sequence[Encoded],
+    policy: Tensor,  # (B,) log-probabilities of the answers under the policy as it is now
+) -> Tensor:  # (B,)
+    """Log-probabilities under the reference; before the first step they are the policy's own.
+
+    So they are also where another batch rounds otherwise, in bfloat16 by tenths of a nat.
+    """
+    if learner.update == 0:
+        return policy.detach()
+    return torch.tensor([ref[a] for a in answers], device=policy.device)
 
 
 def finished(steps: Generator[object, None, R]) -> R:
