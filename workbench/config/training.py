@@ -50,6 +50,13 @@ class TrainingSettings(Settings):
         ge=16,
         le=10_000_000,
     )
+    checkpoint_activations: bool = hyper(
+        False,
+        "Recompute activations",
+        "Keep only the input of each layer and compute the rest again for the gradients: less "
+        "memory, about a third slower, the same result.",
+        group=OPTIMISATION,
+    )
     max_grad_norm: float = hyper(
         1.0,
         "Gradient clip",

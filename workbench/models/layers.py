@@ -1,4 +1,4 @@
-"""The blocks of a model, and how to leave some of them out of a forward pass."""
+"""The blocks of a model: how to leave some out of a forward pass, or to compute them twice."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from workbench.models import lora_layers
 
 Change = Callable[[Tensor], Tensor]
 
@@ -46,18 +50,22 @@ class Blocks:
         Everything around them stays the architecture's own: embeddings, masks of each kind of
         layer, rotary angles, the last norm.
         """
-        attributes = {number: vars(self.modules[number]) for number in changes}
-        # A module may have a forward of its own already: accelerate gives it one.
-        before = {number: own.get("forward") for number, own in attributes.items()}
-        for number, change in changes.items():
-            attributes[number]["forward"] = self._forward(change)
-        try:
+        forwards = {self.modules[n]: self._forward(change) for n, change in changes.items()}
+        with _forwards(forwards):
             yield
-        finally:
-            for number, own in attributes.items():
-                del own["forward"]
-                if before[number] is not None:
-                    own["forward"] = before[number]
+
+    @contextmanager
+    def recomputed(self) -> Iterator[None]:
+        """While open, a forward pass with gradients keeps no more of a block than its input.
+
+        The backward pass computes the block again, with the adapters that were active in the
+        forward pass: by then others may be (Chen et al. 2016, arXiv:1604.06174).
+        """
+        if not torch.is_grad_enabled():
+            yield
+            return
+        with _forwards({block: _recomputing(block) for block in self.modules}):
+            yield
 
     def _forward(self, change: Change) -> Callable[..., Any]:
         def forward(hidden_states: Tensor, *_: object, **_more: object) -> Any:
@@ -66,6 +74,38 @@ class Blocks:
             return states if n is None else (states, *[None] * (n - 1))
 
         return forward
+
+
+@contextmanager
+def _forwards(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+    """While open, these modules compute with these functions."""
+    # A module may have a forward of its own already: accelerate gives it one.
+    before = {module: vars(module).get("forward") for module in forwards}
+    for module, forward in forwards.items():
+        vars(module)["forward"] = forward
+    try:
+        yield
+    finally:
+        for module, own in before.items():
+            del vars(module)["forward"]
+            if own is not None:
+                vars(module)["forward"] = own
+
+
+def _recomputing(block: nn.Module) -> Callable[..., Any]:
+    """The block's forward as it is now, computed a second time in the backward pass."""
+    forward, layers = block.forward, lora_layers.lora_layers(block)
+    adapters = lora_layers.chosen(layers)
+
+    def compute(*args: Any, **kwargs: Any) -> Any:
+        with lora_layers.choosing(layers, adapters):
+            return forward(*args, **kwargs)
+
+    def recomputing(*args: Any, **kwargs: Any) -> Any:
+        # Nothing in a block is random: models are never in training mode.
+        return checkpoint(compute, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
+
+    return recomputing
 
 
 def _longest_outermost_list(stack: nn.Module) -> tuple[str, list[nn.Module]]:

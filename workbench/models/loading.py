@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -69,6 +69,8 @@ class LoadedModel:
         n_layers: Number of blocks; those of the decoder where there is an encoder too.
         blocks_name: What the architecture calls the list of them.
         encoder_name: Where the encoder lies in the model; empty without one.
+        recomputes_activations: Whether gradients keep only each block's input and compute the
+            rest again: less memory, a third more time, the same bits.
     """
 
     def __init__(self, model: Any, tokenizer: Any, info: ModelInfo) -> None:
@@ -94,7 +96,9 @@ class LoadedModel:
         self._blocks = Blocks(model.get_decoder())
         self.n_layers, self.blocks_name = len(self._blocks), self._blocks.name
         self.encoder_name = _name_of(model, model.get_encoder()) if self.is_encoder_decoder else ""
-        reading = Blocks(model.get_encoder()).modules if self.is_encoder_decoder else []
+        self._reading = Blocks(model.get_encoder()) if self.is_encoder_decoder else None
+        self.recomputes_activations = False
+        reading = [] if self._reading is None else self._reading.modules
         for block in [*reading, *self._blocks.modules]:
             block.register_forward_pre_hook(self._check_cancelled)
         self._state_scale = 1.0
@@ -188,7 +192,8 @@ class LoadedModel:
 
     def _forward(self, ids: Tensor, attention_mask: Tensor) -> Tensor:
         trunk = self.model.base_model
-        output = trunk(input_ids=ids, use_cache=False, **self.forward_kwargs(attention_mask))
+        with self._as_gradients_need():
+            output = trunk(input_ids=ids, use_cache=False, **self.forward_kwargs(attention_mask))
         states: Tensor = output.last_hidden_state
         return states
 
@@ -265,10 +270,23 @@ class LoadedModel:
 
     def _decoded(self, prompt_ids: Tensor, prompt_mask: Tensor, ids: Tensor) -> Tensor:
         """States (B, R, H) of a decoder that is given `ids` (B, R)."""
-        source = encoder_decoder.encode(self.model, prompt_ids, prompt_mask)
-        output = encoder_decoder.decode(self.model, source, ids, use_cache=False)
+        with self._as_gradients_need():
+            source = encoder_decoder.encode(self.model, prompt_ids, prompt_mask)
+            output = encoder_decoder.decode(self.model, source, ids, use_cache=False)
         states: Tensor = output.last_hidden_state * self._state_scale
         return states
+
+    @contextmanager
+    def _as_gradients_need(self) -> Iterator[None]:
+        """While open, blocks keep their activations, or recompute them where that is wanted.
+
+        transformers' own switch works in training mode only, which turns dropout on.
+        """
+        with ExitStack() as stack:
+            if self.recomputes_activations:
+                for blocks in filter(None, (self._reading, self._blocks)):
+                    stack.enter_context(blocks.recomputed())
+            yield
 
     @contextmanager
     def parked(self) -> Iterator[None]:

@@ -24,13 +24,25 @@ def switch(layers: Sequence[BaseTunerLayer], adapters: Sequence[Sequence[str]]) 
         layer._active_adapter = list(names)
 
 
+def chosen(layers: Sequence[BaseTunerLayer]) -> list[list[str]]:
+    """The adapters that each layer computes with now."""
+    return [list(layer.active_adapters) for layer in layers]
+
+
 @contextmanager
-def active(model: nn.Module, name: str | None) -> Iterator[None]:
-    """Compute with one adapter, or with none. Outside of it none is active."""
-    layers = lora_layers(model)
-    before = [list(layer.active_adapters) for layer in layers]
-    switch(layers, [[name] if name else []] * len(layers))
+def choosing(layers: Sequence[BaseTunerLayer], adapters: Sequence[Sequence[str]]) -> Iterator[None]:
+    """Compute with these adapters layer by layer, and afterwards with those of before."""
+    before = chosen(layers)
+    switch(layers, adapters)
     try:
         yield
     finally:
         switch(layers, before)
+
+
+@contextmanager
+def active(model: nn.Module, name: str | None) -> Iterator[None]:
+    """Compute with one adapter, or with none. Outside of it none is active."""
+    layers = lora_layers(model)
+    with choosing(layers, [[name] if name else []] * len(layers)):
+        yield

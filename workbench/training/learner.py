@@ -158,6 +158,7 @@ def begin(
         UserError: The adapter or the checkpoint does not fit.
     """
     model = inputs.model
+    model.recomputes_activations = settings.checkpoint_activations
     lora = settings.lora if inputs.start is None else adapters.lora_settings(inputs.start)
     if parameters is None:
         parameters = adapters.add(model, adapter, lora, settings.seed)
