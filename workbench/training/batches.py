@@ -1,4 +1,4 @@
-"""Gradients of a minibatch in pieces that fit into memory.
+"""Gradients of a minibatch in pieces that fit into memory, and smaller pieces when they do not.
 
 A piece holds as many answers as its tokens allow, with answers of one length together, so that
 little of it is padding. Losses are sums divided by counts of the whole minibatch, so how it is cut
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -25,6 +26,8 @@ LossOf = Callable[[list[int]], tuple[Tensor, dict[str, Tensor]]]
 # Tokens of each row, by its number.
 Widths = Sequence[int] | Mapping[int, int]
 _SMALLEST = 16
+
+R = TypeVar("R")
 
 
 def micro_batches(rows: Sequence[int], widths: Widths, max_tokens: int) -> list[list[int]]:
@@ -58,14 +61,10 @@ def accumulate(
     """
     longest_first = sorted(rows, key=lambda row: -widths[row])
     mine = longest_first[learner.ranks.rank :: learner.ranks.size]
-    while True:
-        try:
-            figures = _accumulate_once(learner, mine, widths, loss_of)
-            break
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            yield _halve(learner, max((widths[row] for row in mine), default=0))
+    longest = max((widths[row] for row in mine), default=0)
+    figures = yield from retried(
+        learner, longest, lambda: _accumulate_once(learner, mine, widths, loss_of)
+    )
     learner.ranks.sum_gradients_(learner.trainable())
     return learner.ranks.summed(figures)
 
@@ -82,16 +81,34 @@ def _accumulate_once(
     return {name: float(value) for name, value in sums.items()}
 
 
-def _halve(learner: Learner[TrainingSettings], longest: int) -> Warned:
-    learner.optimiser.zero_grad(set_to_none=True)
-    if learner.model.device.type == "cuda":
-        torch.cuda.empty_cache()
+def retried(
+    learner: Learner[TrainingSettings], smallest: int, compute: Callable[[], R]
+) -> Generator[Warned, None, R]:
+    """What `compute` gives, with half of `learner.micro_batch_tokens` whenever memory runs out.
+
+    Args:
+        learner: Keeps the smaller size, in its checkpoints too.
+        smallest: With so many tokens at once nothing could be cut any smaller.
+        compute: Cuts its work by `learner.micro_batch_tokens` and can be begun again.
+
+    Raises:
+        EnvironmentProblem: A single answer does not fit.
+    """
+    while True:
+        try:
+            return compute()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # Not among the lines above: the error holds on to all that was computed until then.
+        yield _halve(learner, smallest)
+
+
+def _halve(learner: Learner[TrainingSettings], smallest: int) -> Warned:
     before = learner.micro_batch_tokens
-    if before <= max(longest, _SMALLEST):
-        raise EnvironmentProblem(
-            "There is not enough memory for the gradients of a single answer.",
-            "Lower the answer length, adapt fewer layers, or choose a smaller model.",
-        )
+    if before <= max(smallest, _SMALLEST):
+        raise too_little()
+    release(learner)
     learner.micro_batch_tokens = max(before // 2, _SMALLEST)
     log.warning("out of memory at %d tokens, going on with half", before)
     return Warned(
@@ -101,6 +118,28 @@ def _halve(learner: Learner[TrainingSettings], longest: int) -> Warned:
     )
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether a device said that it has no memory left; the processor's error has no class."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+def too_little() -> EnvironmentProblem:
+    """What to say when nothing can be cut any smaller."""
+    return EnvironmentProblem(
+        "There is not enough memory for a single answer.",
+        "Lower the answer length, adapt fewer layers, recompute activations, or choose a smaller "
+        "model.",
+    )
+
+
+def release(learner: Learner[TrainingSettings]) -> None:
+    """Give back what a step that is done again has left behind."""
+    learner.optimiser.zero_grad(set_to_none=True)
+    if learner.model.device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+# The processor's own class is RuntimeError, and each device has words of its own.
+_WORDS = ("you tried to allocate", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a device, or Python, said that it has no memory left."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
+    )

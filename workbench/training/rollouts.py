@@ -20,14 +20,20 @@ from workbench.cancel import CancelToken
 from workbench.config.training import OnPolicySettings
 from workbench.data.records import Message, Prompt
 from workbench.errors import UserError
-from workbench.events import Event, Progress
+from workbench.events import Event, Progress, Warned
 from workbench.models import adapters
 from workbench.models.decoding import Samples, sample, seeds
-from workbench.models.loading import Trunk
+from workbench.models.loading import Check, Trunk
 from workbench.objectives.rollout import Rollout
 from workbench.rewards.base import PrefixReward, RewardFunction
 from workbench.rewards.neural import RewardModel
-from workbench.training.batches import micro_batches
+from workbench.training.batches import (
+    is_out_of_memory,
+    micro_batches,
+    release,
+    retried,
+    too_little,
+)
 from workbench.training.critic import Critic
 from workbench.training.learner import Learner
 from workbench.training.loop import require_finite
@@ -36,6 +42,7 @@ from workbench.training.tally import Clock
 _SAMPLE = 2  # what a key of `seeds` is for
 # Without gradients only one layer's activations are in memory, not all.
 _FORWARD_FACTOR = 4
+_AT_ONCE = "answers_at_once"  # the counter that remembers it after memory ran out
 
 
 def roll_out(
@@ -59,31 +66,83 @@ def roll_out(
     is_alone = learner.ranks.size == 1
     check = cancel.raise_if_stopping if is_alone else cancel.raise_if_cancelled
     with adapters.active(model, learner.adapter), clock.timing("generate"):
-        sampling = sample(
-            model,
-            encoded,
-            answer_seeds,
-            max_new_tokens=settings.max_new_tokens,
-            temperature=settings.temperature,
-            value_head=None if critic is None or critic.is_own else critic.head,
-            check=check,
-        )
-        samples = yield from _with_progress(sampling, len(batch))
-    with model.checking(check), clock.timing("score"), torch.no_grad():
-        rollout = _measured(learner, samples, critic)
-        messages = [p.messages for p in batch]
-        scores, token_scores = _scored(learner, rollout, messages, reward)
-    require_finite(scores.tolist(), f"The score of {reward.name}")
-    rollout = rollout._replace(scores=scores, token_scores=token_scores)
+        answered = yield from _answered(learner, encoded, answer_seeds, critic, check)
+    messages = [p.messages for p in batch]
+
+    def measure() -> Rollout:
+        with model.checking(check), clock.timing("score"), torch.no_grad():
+            rollout = _measured(learner, answered, critic)
+            scores, token_scores = _scored(learner, rollout, messages, reward)
+        return rollout._replace(scores=scores, token_scores=token_scores)
+
+    smallest = max(answered.widths()) // _FORWARD_FACTOR
+    rollout = yield from retried(learner, smallest, measure)
+    require_finite(rollout.scores.tolist(), f"The score of {reward.name}")
     if is_alone:
         return rollout
     return Rollout.joined(learner.ranks.gathered(rollout.to("cpu"))).to(model.device)
 
 
+def _answered(
+    learner: Learner[OnPolicySettings],
+    encoded: Sequence[Sequence[int]],
+    answer_seeds: Sequence[int],
+    critic: Critic | None,
+    check: Check,
+) -> Generator[Event, None, Rollout]:
+    """Answers of the active adapter, half as many at once whenever memory runs out.
+
+    Each comes from a seed of its own, so that what is sampled beside it does not matter.
+
+    Raises:
+        EnvironmentProblem: A single answer does not fit.
+    """
+    counters = learner.counters
+    while True:
+        size = int(counters.get(_AT_ONCE, len(encoded)))
+        parts = [slice(i, i + size) for i in range(0, len(encoded), size)]
+        try:
+            answered = []
+            for part in parts:
+                sampling = _sampling(learner, encoded[part], answer_seeds[part], critic, check)
+                told = _with_progress(sampling, part.start, len(encoded))
+                answered.append(_unmeasured((yield from told)))
+            return answered[0] if len(answered) == 1 else Rollout.joined(answered)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        if size == 1:
+            raise too_little()
+        release(learner)
+        counters[_AT_ONCE] = size // 2
+        yield Warned(
+            f"Memory ran out with {size} answers at once; they are drawn again, {size // 2} at "
+            "once.",
+            "Nothing is lost. Lower Batch size or Answer length in the next run.",
+        )
+
+
+def _sampling(
+    learner: Learner[OnPolicySettings],
+    encoded: Sequence[Sequence[int]],
+    answer_seeds: Sequence[int],
+    critic: Critic | None,
+    check: Check,
+) -> Generator[object, None, Samples]:
+    return sample(
+        learner.model,
+        encoded,
+        answer_seeds,
+        max_new_tokens=learner.settings.max_new_tokens,
+        temperature=learner.settings.temperature,
+        value_head=None if critic is None or critic.is_own else critic.head,
+        check=check,
+    )
+
+
 def _with_progress(
-    sampling: Generator[object, None, Samples], total: int
+    sampling: Generator[object, None, Samples], done: int, total: int
 ) -> Generator[Event, None, Samples]:
-    done = 0
     while True:
         try:
             next(sampling)
@@ -94,13 +153,9 @@ def _with_progress(
         yield Progress(done, total, "Generating answers")
 
 
-def _measured(
-    learner: Learner[OnPolicySettings], samples: Samples, critic: Critic | None
-) -> Rollout:
-    """The samples with trunk, reference and values; scores follow."""
-    model = learner.model
-    blank = torch.zeros_like(samples.logps)
-    rollout = Rollout(
+def _unmeasured(samples: Samples) -> Rollout:
+    """The samples, before anything else has looked at them."""
+    return Rollout(
         prompt_ids=samples.prompt_ids,
         prompt_mask=samples.prompt_mask,
         response_ids=samples.response_ids,
@@ -108,9 +163,16 @@ def _measured(
         old_logps=samples.logps,
         ref_logps=samples.logps,
         old_values=samples.values,
-        scores=blank[:, 0],
+        scores=samples.logps.new_zeros(len(samples.ended)),
         ended=samples.ended,
     )
+
+
+def _measured(
+    learner: Learner[OnPolicySettings], rollout: Rollout, critic: Critic | None
+) -> Rollout:
+    """The answers with trunk, reference and values; scores follow."""
+    model = learner.model
     if learner.first_layer:
         rollout = rollout._replace(trunk=_trunk(learner, rollout))
     if model.dtype != torch.float32:
@@ -211,6 +273,8 @@ def _scored(
         for ids, is_response in zip(rollout.response_ids, rollout.is_response, strict=True)
     ]
     device = rollout.old_logps.device
+    if isinstance(reward, RewardModel):
+        reward.tokens_at_once = learner.micro_batch_tokens * _FORWARD_FACTOR
     if getattr(learner.settings, "reward_at", "end") != "end":
         if not isinstance(reward, PrefixReward):
             raise UserError(
