@@ -186,6 +186,37 @@ METRICS: Mapping[str, Metric] = {
     "heldout/accuracies": Metric(
         "Held-out accuracy", "", "Share ordered right on prompts kept apart.", (0.5, 1.0)
     ),
+    "loss/q": Metric("Q loss", "", "Squared error of Q against reward and next value."),
+    "loss/heldout_q": Metric(
+        "Held-out Q loss", "", "The same on held-out prompts. A rise means too many epochs."
+    ),
+    "loss/conservative": Metric(
+        "Conservative loss",
+        "nats",
+        "How badly Q tells the answers' tokens from all others. Falls while the others sink.",
+    ),
+    "loss/imitation": Metric(
+        "Imitation loss",
+        "nats",
+        "How unlikely the policy finds the answers' tokens, weighted by their advantage.",
+    ),
+    "loss/heldout_imitation": Metric(
+        "Held-out imitation loss", "nats", "The same on held-out prompts."
+    ),
+    "loss/consistency": Metric(
+        "Consistency loss",
+        "",
+        "Squared gap between values, reward and policy. 0 is the optimum for this β.",
+    ),
+    "values/q": Metric("Mean Q", "", "Mean value of the answers' tokens, in spreads of the score."),
+    "values/v": Metric("Mean V", "", "Mean value of the states that the answers pass through."),
+    "values/heldout_explained_variance": Metric(
+        "Held-out explained variance",
+        "",
+        "Share of the held-out returns' variance that Q foresees. 0 is useless. ILQL's Q aims "
+        "above the mean on purpose, so it may be lower than SARSA's.",
+        (0.0, 1.0),
+    ),
     "policy/approx_kl": Metric(
         "Step KL",
         "nats",

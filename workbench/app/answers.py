@@ -20,6 +20,7 @@ from workbench.jobs.runner import Job, Working
 
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel
+    from workbench.models.policy import Guidance
 
 _PAGE = 500
 
@@ -69,7 +70,7 @@ def generate(
 
     def work(cancel: CancelToken) -> Working:
         model = yield from ws.model(cancel)
-        from workbench.models import adapters
+        from workbench.models import adapters, policy
 
         if settings.temperature == 0.0 and settings.n_answers > 1:
             yield Warned(
@@ -77,13 +78,14 @@ def generate(
                 "Raise the temperature to get pairs that differ.",
             )
         tasks = yield from _tasks(ws, model, prompts, settings, name)
+        guidance = None
         with ExitStack() as stack:
-            if adapter is not None and folder is not None:
+            if folder is not None:
                 require_whole(folder)
-                adapters.load(model, _ADAPTER, folder)
                 stack.callback(adapters.remove, model, _ADAPTER)
+                guidance = policy.load(model, _ADAPTER, folder).guidance
                 stack.enter_context(adapters.active(model, _ADAPTER))
-            n_made = yield from _make(ws, model, tasks, settings, name, cancel)
+            n_made = yield from _make(ws, model, tasks, settings, name, guidance, cancel)
         n_pairs = labelling.make_comparisons(ws, settings.seed)
         cancel.raise_if_cancelled()
         return {"n_answers": n_made, "n_comparisons": n_pairs}
@@ -177,6 +179,7 @@ def _make(
     tasks: Sequence[_Task],
     settings: SamplingSettings,
     adapter: str | None,
+    guidance: Guidance | None,
     cancel: CancelToken,
 ) -> Generator[Event, None, int]:
     """Sample the tasks in batches and store each answer as it ends; their number is returned."""
@@ -193,6 +196,7 @@ def _make(
             temperature=settings.temperature,
             top_k=settings.top_k,
             top_p=settings.top_p,
+            steer=guidance,
             check=cancel.raise_if_stopping,
         )
         try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from workbench import __version__
 from workbench.app.workspace import Workspace, require_whole
 from workbench.cancel import CancelToken
-from workbench.data.folders import MANIFEST, atomic_folder, digest_folder
+from workbench.data.folders import GUIDANCE, MANIFEST, atomic_folder, digest_folder
 from workbench.data.records import Run
 from workbench.events import Progress, Saved
 from workbench.jobs.runner import Job, Working
@@ -75,7 +75,8 @@ def export_adapter(
                 adapters.merge(model, source, partial)
             else:
                 copy_adapter(source, info.path, partial)
-            (partial / "README.md").write_text(_card(ws, run, info, is_merged), encoding="utf-8")
+            card = _card(ws, run, info, is_merged, is_guided=(source / GUIDANCE).exists())
+            (partial / "README.md").write_text(card, encoding="utf-8")
         ws.experiment.artifacts.add(
             run_id, "export", relative_path(target, ws.path), digest_folder(target)
         )
@@ -110,7 +111,7 @@ def relative_path(path: Path, root: Path) -> str:
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
-def _card(ws: Workspace, run: Run, info: ModelInfo, is_merged: bool) -> str:
+def _card(ws: Workspace, run: Run, info: ModelInfo, is_merged: bool, *, is_guided: bool) -> str:
     """README with lineage: base, run, reward model, labels and their annotators."""
     base = info.hub_id or info.name
     head = [f"base_model: {base}", "tags:", "- rlhf", f"- {run.algorithm}", "- lora"]
@@ -129,6 +130,7 @@ def _card(ws: Workspace, run: Run, info: ModelInfo, is_merged: bool) -> str:
             "",
             _how_to_load(base, is_merged),
             "",
+            *(_what_is_lost(is_merged) if is_guided else ()),
             "## Where it comes from",
             "",
             f"- Base model: {base} (digest `{info.digest[:16]}`, {info.licence or 'no licence'})",
@@ -155,6 +157,27 @@ def _how_to_load(base: str, is_merged: bool) -> str:
         'model = PeftModel.from_pretrained(base, "this folder")\n'
         "```"
     )
+
+
+def _what_is_lost(is_merged: bool) -> Iterator[str]:
+    """What other programs do not do with a policy that samples with value heads."""
+    yield "## Not all of the policy"
+    yield ""
+    yield (
+        "The run's answers were sampled from the policy's logits plus β times the advantage, "
+        "logits + β·(Q̂ − V). PEFT and Transformers do not do that: they give the adapter's own "
+        "policy, which imitates the answers that it was trained on, the better ones more. What was "
+        "measured of the run (win rate, KL) holds with the guidance only."
+    )
+    yield ""
+    yield (
+        "This model does not hold the value heads; export the adapter to get them."
+        if is_merged
+        else f"The value heads are in `{GUIDANCE}`, β is in its metadata. With h the input of the "
+        "output head and w_a row a of its weight, each Q_i(s, a) = v_i(h) + w_a · up_i(down_i(h)), "
+        "Q̂ is the smallest Q_i, and V = value(h)."
+    )
+    yield ""
 
 
 def _lineage(ws: Workspace, run: Run) -> Iterator[str]:

@@ -10,13 +10,16 @@ from workbench.config import (
     a2c,
     dpo,
     grpo,
+    ilql,
     kto,
     online_dpo,
     ppo,
     reinforce,
     reward_model,
     rloo,
+    sarsa,
     sft,
+    soft_q,
 )
 from workbench.config.training import TrainingSettings
 from workbench.errors import UserError
@@ -174,6 +177,35 @@ ALGORITHMS: Mapping[str, Algorithm] = {
             frozenset({"feedback"}),
             kto.KTOSettings,
             kto.PRESETS,
+        ),
+        Algorithm(
+            "ilql",
+            "ILQL",
+            "Learns from scored answers that are there already, and can join the good parts of "
+            "mediocre ones. Take it when sampling during training is too slow; answers are then "
+            "sampled with its value heads, which other programs leave out.",
+            frozenset({"answers", "reward"}),
+            ilql.ILQLSettings,
+            ilql.PRESETS,
+        ),
+        Algorithm(
+            "sarsa",
+            "SARSA",
+            "As ILQL, but values what the answers' own policy would earn, with no maximum: "
+            "steadier, and one careful step beyond the data.",
+            frozenset({"answers", "reward"}),
+            sarsa.SARSASettings,
+            sarsa.PRESETS,
+        ),
+        Algorithm(
+            "soft-q",
+            "Soft Q-learning",
+            "The policy itself is the softmax of Q, with a known optimum for the given KL "
+            "coefficient. An alternative to PPO without clipping; slow when the coefficient is "
+            "small.",
+            frozenset({"prompts", "reward"}),
+            soft_q.SoftQSettings,
+            soft_q.PRESETS,
         ),
     )
 }

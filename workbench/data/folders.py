@@ -26,6 +26,7 @@ from workbench.errors import EnvironmentProblem, UserError
 log = logging.getLogger(__name__)
 
 MANIFEST = "MANIFEST.json"
+GUIDANCE = "q_heads.safetensors"  # beside an adapter whose answers are sampled with value heads
 _BLOCK = 1 << 20
 _LEFTOVER = re.compile(r"^\.(?P<name>.+)\.(?P<pid>\d+)-[0-9a-f]{8}\.(?P<kind>partial|old)$")
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}

@@ -19,9 +19,10 @@ from workbench.data.chat_template import decode_answer
 from workbench.data.records import Prompt
 from workbench.errors import UserError
 from workbench.events import Evaluated, Event, Progress
-from workbench.models import adapters
+from workbench.models import adapters, policy
 from workbench.models.decoding import sample, seeds
 from workbench.models.loading import LoadedModel
+from workbench.models.policy import Policy
 from workbench.objectives.intervals import cluster_bootstrap_mean, wilson
 from workbench.rewards.annotator import SimulatedAnnotator
 from workbench.rewards.base import RewardFunction
@@ -85,7 +86,7 @@ def compare(
             "There are no held-out prompts to compare on.",
             "Put some prompts into the held-out split.",
         )
-    adapters.load(model, ADAPTER, adapter_dir)
+    after = policy.load(model, ADAPTER, adapter_dir)
     tasks = [
         (prompt, seeds(settings.seed, _ANSWER, prompt.id, n=settings.answers_per_prompt)[k])
         for prompt in chosen
@@ -93,7 +94,7 @@ def compare(
     ]
     total = 2 * len(tasks)
     base = yield from _answers(model, None, tasks, settings, cancel, 0, total)
-    trained = yield from _answers(model, ADAPTER, tasks, settings, cancel, len(tasks), total)
+    trained = yield from _answers(model, after, tasks, settings, cancel, len(tasks), total)
     pairs = []
     for start in range(0, len(tasks), settings.batch_size):
         yield Progress(start, len(tasks), "Scoring both sides")
@@ -109,14 +110,16 @@ _Drawn = tuple[list[int], bool, float]  # ids, whether a stop token came, KL to 
 
 def _answers(
     model: LoadedModel,
-    adapter: str | None,
+    trained: Policy | None,
     tasks: Sequence[tuple[Prompt, int]],
     settings: EvaluationSettings,
     cancel: CancelToken,
     done: int,
     total: int,
 ) -> Generator[Event, None, list[_Drawn]]:
-    side = "trained" if adapter else "base"
+    side, adapter, guidance = "base", None, None
+    if trained is not None:
+        side, adapter, guidance = "trained", trained.adapter, trained.guidance
     drawn: list[_Drawn] = []
     for start in range(0, len(tasks), settings.batch_size):
         part = tasks[start : start + settings.batch_size]
@@ -127,6 +130,7 @@ def _answers(
                 [seed for _, seed in part],
                 max_new_tokens=settings.max_new_tokens,
                 temperature=settings.temperature,
+                steer=guidance,
                 check=cancel.raise_if_cancelled,
             )
             while True:

@@ -18,7 +18,8 @@ from workbench.data.folders import atomic_folder
 from workbench.data.records import Prompt
 from workbench.errors import Cancelled, UserError
 from workbench.events import Event, Sample, Saved, Step
-from workbench.models import adapters
+from workbench.models import adapters, policy
+from workbench.models.policy import Guidance
 from workbench.objectives.rollout import Rollout
 from workbench.training.critic import Critic
 from workbench.training.inputs import Inputs
@@ -138,10 +139,14 @@ def save_checkpoint(learner: Learner[T], run_dir: Path) -> Iterator[Event]:
         yield Saved(learner.update, "checkpoint", str(folder))
 
 
-def save_adapter(learner: Learner[T], run_dir: Path) -> Iterator[Event]:
-    """Write what was learned, as a PEFT folder."""
+def save_adapter(
+    learner: Learner[T], run_dir: Path, guidance: Guidance | None = None
+) -> Iterator[Event]:
+    """Write what was learned, as a PEFT folder, with the heads that guide its sampling."""
     if learner.ranks.is_main:
         folder = run_dir / "adapter"
         with atomic_folder(folder, is_replacing=True) as partial:
             adapters.save(learner.model, learner.adapter, learner.settings.lora, partial)
+            if guidance is not None:
+                policy.save_guidance(guidance, partial)
         yield Saved(learner.update, "adapter", str(folder))

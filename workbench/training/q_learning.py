@@ -1,0 +1,394 @@
+"""What ILQL and SARSA share: answers as episodes, Q and V heads, the step, what is saved.
+
+A state is a prompt with the answer so far, an action the next token; the transition appends it,
+and the stop token ends the episode. The reward is the score of the whole answer, paid at its last
+token (or spread, `reward_at`). An answer whose generation was cut is read like any other, as a
+text that ends where it ends.
+
+The heads read the states of the policy's trunk, and their gradients go into its adapter too: one
+forward pass gives the policy's log-probabilities and all values. B answers, T response tokens.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from workbench.cancel import CancelToken
+from workbench.config.q_learning import QLearningSettings
+from workbench.data.chat_template import encode_answer
+from workbench.data.records import Answered, Prompt
+from workbench.errors import UserError
+from workbench.events import Event, Progress, Warned
+from workbench.models.decoding import pad_answers, pad_prompts, seeds
+from workbench.models.heads import QHead, ScalarHead
+from workbench.models.loading import LoadedModel
+from workbench.models.policy import Guidance
+from workbench.objectives.advantages import place_rewards, rewards_to_go
+from workbench.objectives.policy_gradient import explained_variance
+from workbench.objectives.q_learning import (
+    advantage_weights,
+    awac_loss,
+    conservative_loss,
+    polyak_,
+)
+from workbench.rewards.base import PrefixReward, RewardFunction
+from workbench.training import offline
+from workbench.training.batches import accumulate, micro_batches
+from workbench.training.inputs import Inputs
+from workbench.training.learner import Learner
+from workbench.training.loop import require_finite
+from workbench.training.on_policy import save_adapter
+from workbench.training.tally import Totals
+
+_HEADS = 5  # what a key of `seeds` is for
+_FEWEST_ANSWERS = 8
+_SCORED_AT_ONCE = 64
+# Without gradients only one layer's activations are in memory, not all.
+_FORWARD_FACTOR = 4
+
+S = TypeVar("S", bound=QLearningSettings)
+
+
+class Episode(NamedTuple):
+    """An answer as states, actions and rewards."""
+
+    prompt_id: int
+    prompt: tuple[int, ...]
+    answer: tuple[int, ...]  # with exactly one stop token, at its end
+    score: float  # paid at the last token
+    gains: tuple[float, ...]  # paid at each token
+
+    @property
+    def width(self) -> int:
+        """Tokens of prompt and answer."""
+        return len(self.prompt) + len(self.answer)
+
+
+class Batch(NamedTuple):
+    """Episodes side by side."""
+
+    prompt_ids: Tensor  # (B, P) left-padded
+    prompt_mask: Tensor  # (B, P) bool
+    response_ids: Tensor  # (B, T) right-padded
+    is_response: Tensor  # (B, T) bool
+    rewards: Tensor  # (B, T), 0 outside
+
+
+class View(NamedTuple):
+    """What policy and heads say of a batch; everything is 0 outside the response."""
+
+    logps: Tensor  # (B, T) of the policy
+    qs: list[Tensor]  # (B, T) each, Q_i(s_t, y_t)
+    q_logsumexps: list[Tensor]  # (B, T) each, log Σ_a exp Q_i(s_t, a); empty when not wanted
+    q_hat: Tensor  # (B, T), Q̂(s_t, y_t) that V learns from and that sampling uses, no gradient
+    values: Tensor  # (B, T), V(s_t)
+
+
+class Heads:
+    """V and one or two Qs; with a `target_rate`, also copies that follow them slowly.
+
+    Attributes:
+        modules: All of them by name, for optimiser and checkpoint.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        rank: int,
+        seed: int,
+        *,
+        n_q: int,
+        target_rate: float | None = None,
+    ) -> None:
+        embedding = model.model.get_output_embeddings().weight
+
+        def fresh(i: int) -> QHead:
+            generator = torch.Generator().manual_seed(seeds(seed, _HEADS, i, n=1)[0])
+            return QHead(embedding, rank, generator).to(model.device)
+
+        self._q = [fresh(i) for i in range(n_q)]
+        self._target_rate = target_rate
+        n_targets = 0 if target_rate is None else n_q
+        self._targets = [fresh(i).requires_grad_(False) for i in range(n_targets)]
+        self._value = ScalarHead(model.hidden_size, bias=True).to(model.device)
+        self.modules: dict[str, nn.Module] = {
+            "value_head": self._value,
+            **{f"q_{i}": head for i, head in enumerate(self._q)},
+            **{f"q_target_{i}": head for i, head in enumerate(self._targets)},
+        }
+
+    def view(
+        self, learner: Learner[QLearningSettings], batch: Batch, *, with_logsumexp: bool
+    ) -> View:
+        """One forward pass of the active adapter, and all heads on its response tokens."""
+        model, is_response = learner.model, batch.is_response
+        states = model.response_states(
+            batch.prompt_ids, batch.prompt_mask, batch.response_ids, is_response
+        )
+        logps, _ = model.logps(states, batch.response_ids, is_response, 1.0)
+        hidden, ids = states[is_response], batch.response_ids[is_response]
+
+        def placed(flat: Tensor) -> Tensor:
+            return flat.new_zeros(is_response.shape).masked_scatter(is_response, flat)
+
+        qs = [head.forward_taken(hidden, ids) for head in self._q]
+        with torch.no_grad():
+            q_hats = [head.forward_taken(hidden, ids) for head in self._targets] or qs
+            q_hat = torch.stack(q_hats).amin(0)
+        sums = [head.logsumexp(hidden) for head in self._q] if with_logsumexp else []
+        return View(
+            logps=logps,
+            qs=[placed(q) for q in qs],
+            q_logsumexps=[placed(q) for q in sums],
+            q_hat=placed(q_hat),
+            values=placed(self._value(hidden)),
+        )
+
+    def follow(self) -> None:
+        """Move the target copies, where there are any, towards the heads."""
+        if self._target_rate is not None:
+            for target, head in zip(self._targets, self._q, strict=True):
+                polyak_(target.parameters(), head.parameters(), self._target_rate)
+
+    def guidance(self, beta: float) -> Guidance:
+        """What sampling needs of them."""
+        return Guidance(self._targets or self._q, self._value, beta)
+
+
+class Losses(NamedTuple):
+    """Losses of tokens (B, T), 0 outside the response."""
+
+    q: Tensor
+    value: Tensor
+    conservative: Tensor
+    imitation: Tensor
+
+
+LossesOf = Callable[[View, Batch], Losses]
+
+
+def conservatism(view: View, is_response: Tensor) -> Tensor:  # (B, T)
+    """The conservative term, summed over the heads; 0 when it is not wanted."""
+    total = torch.zeros_like(view.values)
+    for q_logsumexp, q in zip(view.q_logsumexps, view.qs[: len(view.q_logsumexps)], strict=True):
+        total = total + conservative_loss(q_logsumexp, q, is_response)
+    return total
+
+
+def imitation(settings: QLearningSettings, view: View) -> Tensor:  # (B, T)
+    """−w_t·logp_t with more weight on tokens of more advantage."""
+    weights = advantage_weights(
+        view.q_hat, view.values, settings.imitation_beta, settings.max_weight
+    )
+    return awac_loss(view.logps, weights)
+
+
+def run(
+    learner: Learner[S], heads: Heads, losses_of: LossesOf, inputs: Inputs, cancel: CancelToken
+) -> Iterator[Event]:
+    """Score the answers once, learn from them, save adapter and heads.
+
+    Yields what `offline.run` does, and `Saved` at the end.
+
+    Raises:
+        UserError: Too few answers, no reward, or numbers that are not numbers any more.
+        Cancelled: The token was cancelled.
+    """
+    reward, settings = inputs.need_reward(), learner.settings
+    with learner.model.checking(cancel.raise_if_cancelled):
+        episodes = yield from _episodes(learner, inputs.answers, reward, cancel)
+    split = offline.split_by_prompt(
+        [e.prompt_id for e in episodes], settings.heldout_share, settings.seed
+    )
+    episodes = _shaped(episodes, [i for items in split.train for i in items], settings)
+    heldout = [episodes[i] for i in split.heldout]
+    yield from offline.run(
+        learner,
+        inputs,
+        cancel,
+        split,
+        partial(_learn, learner, heads, losses_of, episodes),
+        partial(_evaluate, learner, heads, losses_of, heldout),
+    )
+    yield from save_adapter(learner, inputs.run_dir, heads.guidance(settings.guidance))
+
+
+def _learn(
+    learner: Learner[S],
+    heads: Heads,
+    losses_of: LossesOf,
+    episodes: Sequence[Episode],
+    rows: list[int],
+    totals: Totals,
+) -> Generator[Event, None, dict[str, float]]:
+    """One optimiser step on some episodes, then a step of the target copies."""
+    n_tokens = sum(len(episodes[i].answer) for i in rows)
+
+    def loss_of(part: list[int]) -> tuple[Tensor, dict[str, Tensor]]:
+        batch = _batch(learner.model, [episodes[i] for i in part])
+        return _loss(learner, heads, losses_of, batch, n_tokens)
+
+    widths = {i: episodes[i].width for i in rows}
+    totals.add((yield from accumulate(learner, rows, widths, loss_of)))
+    learner.step(totals)
+    heads.follow()
+    return {}
+
+
+def _loss(
+    learner: Learner[S], heads: Heads, losses_of: LossesOf, batch: Batch, n_tokens: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    settings = learner.settings
+    view = heads.view(learner, batch, with_logsumexp=settings.conservative_coef > 0)
+    losses = Losses(*(loss.sum() / n_tokens for loss in losses_of(view, batch)))
+    total = (
+        losses.q
+        + losses.value
+        + settings.conservative_coef * losses.conservative
+        + settings.imitation_coef * losses.imitation
+    )
+    return total, {
+        "loss/q": losses.q,
+        "loss/value": losses.value,
+        "loss/conservative": losses.conservative,
+        "loss/imitation": losses.imitation,
+        "values/q": view.q_hat.sum() / n_tokens,
+        "values/v": view.values.sum() / n_tokens,
+    }
+
+
+@torch.no_grad()
+def _evaluate(
+    learner: Learner[S], heads: Heads, losses_of: LossesOf, episodes: Sequence[Episode]
+) -> dict[str, float]:
+    """Figures of answers to other prompts; above all, whether Q foresees what they earn."""
+    n_tokens = sum(len(e.answer) for e in episodes)
+    widths, sums = [e.width for e in episodes], dict.fromkeys(_HELDOUT.values(), 0.0)
+    q_hats, returns = [], []
+    budget = learner.micro_batch_tokens * _FORWARD_FACTOR
+    for rows in micro_batches(range(len(episodes)), widths, budget):
+        batch = _batch(learner.model, [episodes[i] for i in rows])
+        view = heads.view(learner, batch, with_logsumexp=False)
+        losses = losses_of(view, batch)._asdict()
+        for part, name in _HELDOUT.items():
+            sums[name] += float(losses[part].sum()) / n_tokens
+        to_go = rewards_to_go(batch.rewards, batch.is_response, learner.settings.gamma)
+        q_hats.append(view.q_hat[batch.is_response])
+        returns.append(to_go[batch.is_response])
+    q_hat, to_go = torch.cat(q_hats), torch.cat(returns)
+    explained = explained_variance(q_hat, to_go, torch.ones_like(q_hat, dtype=torch.bool))
+    return {**sums, "values/heldout_explained_variance": float(explained)}
+
+
+_HELDOUT = {"q": "loss/heldout_q", "imitation": "loss/heldout_imitation"}
+
+
+def _batch(model: LoadedModel, episodes: Sequence[Episode]) -> Batch:
+    prompt_ids, prompt_mask = pad_prompts(model, [e.prompt for e in episodes])
+    response_ids, is_response = pad_answers(model, [e.answer for e in episodes])
+    gains = torch.tensor([gain for e in episodes for gain in e.gains], device=model.device)
+    blank = torch.zeros(is_response.shape, device=model.device)
+    rewards = place_rewards(
+        torch.tensor([e.score for e in episodes], device=model.device),
+        blank,
+        is_response,
+        0.0,
+        token_rewards=blank.masked_scatter(is_response, gains),
+    )
+    return Batch(prompt_ids, prompt_mask, response_ids, is_response, rewards)
+
+
+def _episodes(
+    learner: Learner[S], answers: Sequence[Answered], reward: RewardFunction, cancel: CancelToken
+) -> Generator[Event, None, list[Episode]]:
+    """The usable answers with what they earned."""
+    model = learner.model
+    longest = min(learner.settings.max_length, model.context_length)
+    encoded, n_long = _encoded(model, answers, longest)
+    if n_long:
+        yield Warned(
+            f"{n_long} answers are longer than {longest} tokens and were left out.",
+            "Raise Longest text if the model's context allows it.",
+        )
+    episodes: list[Episode] = []
+    for start in range(0, len(encoded), _SCORED_AT_ONCE):
+        cancel.raise_if_cancelled()
+        yield Progress(start, len(encoded), "Scoring the answers")
+        episodes += _scored(learner, encoded[start : start + _SCORED_AT_ONCE], reward)
+    require_finite([e.score for e in episodes], f"The score of {reward.name}")
+    return episodes
+
+
+_Encoded = tuple[Prompt, tuple[int, ...], tuple[int, ...]]  # and ids of prompt and answer
+
+
+def _encoded(
+    model: LoadedModel, answers: Sequence[Answered], longest: int
+) -> tuple[list[_Encoded], int]:
+    """The answers that are short enough, and the number of the others."""
+    encoded: list[_Encoded] = []
+    for answered in answers:
+        prompt = tuple(model.encode_prompt(answered.prompt.messages))
+        answer = tuple(encode_answer(model.tokenizer, answered.answer, model.stop_id))
+        if len(prompt) + len(answer) <= longest:
+            encoded.append((answered.prompt, prompt, answer))
+    n_prompts = len({prompt.id for prompt, _, _ in encoded})
+    if len(encoded) < _FEWEST_ANSWERS or n_prompts < 2:
+        raise UserError(
+            f"There are {len(encoded)} usable answers to {n_prompts} prompts; learning values "
+            f"needs at least {_FEWEST_ANSWERS} answers to 2 prompts.",
+            "Generate or import more answers.",
+        )
+    return encoded, len(answers) - len(encoded)
+
+
+def _scored(
+    learner: Learner[S], encoded: Sequence[_Encoded], reward: RewardFunction
+) -> list[Episode]:
+    """Each process scores its share, and all get all."""
+    mine = encoded[learner.ranks.share(len(encoded))]
+    messages = [prompt.messages for prompt, _, _ in mine]
+    answers = [answer for _, _, answer in mine]
+    if learner.settings.reward_at == "end":
+        scores = reward.score(messages, answers)
+        gains = [(0.0,) * len(answer) for answer in answers]
+    elif isinstance(reward, PrefixReward):
+        potentials = reward.score_prefixes(messages, answers)
+        scores = [potential[-1] for potential in potentials]
+        gains = [tuple(b - a for a, b in pairwise(potential)) for potential in potentials]
+    else:
+        raise UserError(
+            f"{reward.name} can only score whole answers.",
+            "Set Reward at to end, or choose a reward model.",
+        )
+    episodes = [
+        Episode(prompt.id, ids, answer, score, gain)
+        for (prompt, ids, answer), score, gain in zip(mine, scores, gains, strict=True)
+    ]
+    return [episode for part in learner.ranks.gathered(episodes) for episode in part]
+
+
+def _shaped(
+    episodes: Sequence[Episode], known: Sequence[int], settings: QLearningSettings
+) -> list[Episode]:
+    """Scores normalised by those of `known`, less what the tokens get of them already."""
+    shift, scale = 0.0, 1.0
+    if settings.normalise_scores:
+        scores = [episodes[i].score for i in known]
+        shift, scale = statistics.fmean(scores), max(statistics.pstdev(scores), 1e-6)
+    shaped = []
+    for episode in episodes:
+        gains = tuple(gain / scale for gain in episode.gains)
+        # The rest (shift, the score before the first token) is paid at the end, so that the sum
+        # over an answer stays its score.
+        paid = sum(gains) if settings.reward_at == "token" else 0.0
+        score = (episode.score - shift) / scale - paid
+        shaped.append(episode._replace(score=score, gains=gains))
+    return shaped
