@@ -91,6 +91,6 @@ def _blank(base: LoadedModel, weights: dict[str, Tensor], beta: float) -> Guidan
     """Heads of the shapes that were saved, to be filled."""
     n_heads = len({key.split(".")[1] for key in weights if key.startswith("q.")})
     rank = len(weights["q.0.down.weight"])
-    embedding = base.model.get_output_embeddings().weight
-    heads = [QHead(embedding, rank, torch.Generator()) for _ in range(n_heads)]
+    output_head = base.model.get_output_embeddings()
+    heads = [QHead(output_head, rank, torch.Generator()) for _ in range(n_heads)]
     return Guidance(heads, ScalarHead(base.hidden_size, bias=True), beta)

@@ -107,11 +107,11 @@ class Heads:
         n_q: int,
         target_rate: float | None = None,
     ) -> None:
-        embedding = model.model.get_output_embeddings().weight
+        output_head = model.model.get_output_embeddings()
 
         def fresh(i: int) -> QHead:
             generator = torch.Generator().manual_seed(seeds(seed, _HEADS, i, n=1)[0])
-            return QHead(embedding, rank, generator).to(model.device)
+            return QHead(output_head, rank, generator)
 
         self._q = [fresh(i) for i in range(n_q)]
         self._target_rate = target_rate
