@@ -8,9 +8,11 @@ writes a model of random weights; a process of its own, since a benchmark's pare
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,8 @@ RANDOM: dict[str, dict[str, int]] = {
 STARTER_VOCABULARY = 49152
 _SPECIALS = 17  # the starter's first ids; prompts leave them out
 
+_WORD = re.compile("Ġ[a-z]{3,}")
+
 
 def model_folder(name: str, cache: Path) -> Path:
     """Folder of `starter`, or of a random model, which is written when it is not there yet.
@@ -67,8 +71,33 @@ def vocabulary(name: str) -> int:
 def random_prompts(n: int, shortest: int, longest: int, vocab_size: int, seed: int) -> list[Any]:
     """`n` lists of random token ids, of even lengths from `shortest` to `longest`, both met."""
     draw = random.Random(seed)
-    widths = [shortest + (longest - shortest) * i // max(n - 1, 1) for i in range(n)]
+    widths = even_lengths(n, shortest, longest)
     return [[draw.randrange(_SPECIALS, vocab_size) for _ in range(width)] for width in widths]
+
+
+def even_lengths(n: int, shortest: int, longest: int) -> list[int]:
+    """`n` lengths from the shortest to the longest, both met."""
+    return [shortest + (longest - shortest) * i // max(n - 1, 1) for i in range(n)]
+
+
+def word_texts(folder: str, n_tokens: Sequence[int], seed: int) -> list[str]:
+    """Texts of random words, each of exactly so many tokens wherever it stands.
+
+    A word with its space before it is one token whatever follows, so prompt and answer have the
+    same ids apart and joined: trainers that want text and trainers that want ids get equal work.
+    """
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
+    words = [
+        word.replace("Ġ", " ")
+        for word in sorted(tokenizer.get_vocab())
+        if _WORD.fullmatch(word) and len(tokenizer.encode(word.replace("Ġ", " ")).ids) == 1
+    ]
+    draw = random.Random(seed)
+    texts = ["".join(draw.choice(words) for _ in range(n)) for n in n_tokens]
+    assert [len(tokenizer.encode(text).ids) for text in texts] == list(n_tokens)
+    return texts
 
 
 def _write(name: str, folder: Path) -> None:
