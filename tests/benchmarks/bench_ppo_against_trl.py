@@ -130,9 +130,7 @@ def compare(name: str, arguments: argparse.Namespace) -> None:
 @cache
 def _run(python: str, job: str) -> dict[str, Any]:
     """One side; modes that need the same run of TRL share it."""
-    return peers.run_side(
-        Path(python), "tests.benchmarks.bench_ppo_against_trl", json.loads(job)
-    )
+    return peers.run_side(Path(python), "tests.benchmarks.bench_ppo_against_trl", json.loads(job))
 
 
 def _tell(mode: str, side: str, figures: dict[str, Any]) -> None:
@@ -166,6 +164,7 @@ def ours(job: dict[str, Any]) -> dict[str, Any]:
     from workbench.models import adapters
     from workbench.rewards.neural import ADAPTER, RewardModel
     from workbench.training import ppo
+    from workbench.training.inputs import Inputs
 
     watch = meter.Meter(job["device"], n_warmup=1)
     model = load_for_ids(job["model"], job["device"], job["dtype"])
@@ -177,7 +176,7 @@ def ours(job: dict[str, Any]) -> dict[str, Any]:
         updates=1 + job["n_updates"],
         batch_size=N_ANSWERS,
         minibatches=1,
-        micro_batch_size=MICRO_BATCH,
+        micro_batch_tokens=MICRO_BATCH * (LONGEST + N_TOKENS),
         epochs=EPOCHS,
         learning_rate=LEARNING_RATE,
         adam_eps=1e-8,
@@ -191,7 +190,8 @@ def ours(job: dict[str, Any]) -> dict[str, Any]:
     prompts = prompts_of_ids(job["prompts"])
     with tempfile.TemporaryDirectory() as folder:
         watch.mark()
-        for event in ppo.train(model, prompts, reward, settings, CancelToken(), Path(folder)):
+        inputs = Inputs(model, Path(folder), prompts=prompts, reward=reward)
+        for event in ppo.train(settings, inputs, CancelToken()):
             if isinstance(event, Step):
                 for metric, seconds in event.metrics.items():
                     if metric.startswith("time/"):

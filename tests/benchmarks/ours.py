@@ -39,7 +39,12 @@ def prompts_of_ids(prompts: Sequence[Sequence[int]]) -> list[Prompt]:
     """Prompts whose text is their ids."""
     return [
         Prompt(
-            i + 1, (Message("user", json.dumps(ids)),), "test", "en", "train", "2026-01-01T00:00:00Z"
+            i + 1,
+            (Message("user", json.dumps(ids)),),
+            "test",
+            "en",
+            "train",
+            "2026-01-01T00:00:00Z",
         )
         for i, ids in enumerate(prompts)
     ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import getpass
 import logging
 import os
 import platform
+import sys
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -327,11 +329,30 @@ def prepare_torch(keeps_core_free: bool) -> None:
     it is off.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    _keep_freed_memory()
     import torch
 
     if "OMP_NUM_THREADS" not in os.environ:
         cores = os.cpu_count() or 1
         torch.set_num_threads(max(1, cores - 1) if keeps_core_free else cores)
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep what a forward pass frees for the next one.
+
+    By default it gives large blocks back at once and faults every page in anew: a quarter of the
+    time of a forward and backward pass on the processor, half of that in the kernel.
+    """
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the largest that it takes
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        libc.mallopt(_M_TOP_PAD, 64 << 20)
+
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 
 
 def _user_name() -> str:
