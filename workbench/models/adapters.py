@@ -25,7 +25,7 @@ from workbench.models import lora_layers
 from workbench.models.heads import ScalarHead
 from workbench.models.loading import LoadedModel
 
-_WEIGHTS = "adapter_model.safetensors"
+WEIGHTS = "adapter_model.safetensors"  # as PEFT calls it
 _HEAD_KEY = "base_model.model.score.weight"
 
 
@@ -140,7 +140,7 @@ def save(
         inference_mode=True,
     )
     config.save_pretrained(str(folder))
-    save_file(weights, str(folder / _WEIGHTS), metadata={"format": "pt"})
+    save_file(weights, str(folder / WEIGHTS), metadata={"format": "pt"})
 
 
 def load(
@@ -185,7 +185,7 @@ def _load(base: LoadedModel, name: str, folder: Path) -> tuple[list[nn.Parameter
     """The adapter's parameters and, where there is one, the weight of its score head."""
     settings = lora_settings(folder)
     try:
-        weights = load_file(str(folder / _WEIGHTS))
+        weights = load_file(str(folder / WEIGHTS))
     except (OSError, SafetensorError) as error:
         raise UserError(
             f"The weights of the adapter in {folder} cannot be read.", "Choose another adapter."
