@@ -50,6 +50,10 @@ def write(folder: Path, kind: Kind, seed: int = 0) -> Path:
     words = {word: i for i, word in enumerate(VOCABULARY)}
     backend = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    if kind == "t5":
+        backend.post_processor = processors.TemplateProcessing(
+            single="$A <eos>", special_tokens=[("<eos>", EOS)]
+        )
     make: Any = PreTrainedTokenizerFast
     tokenizer = make(
         tokenizer_object=backend,
@@ -57,12 +61,8 @@ def write(folder: Path, kind: Kind, seed: int = 0) -> Path:
         eos_token="<eos>",
         pad_token="<eos>" if kind == "pad_is_eos" else "<pad>",
     )
-    if kind == "t5":
-        backend.post_processor = processors.TemplateProcessing(
-            single="$A <eos>", special_tokens=[("<eos>", EOS)]
-        )
-    else:
-        # The last word is the turn marker; no end token, so that templates do not decide masks.
+    # The last word is the turn marker; no end token, so that templates do not decide masks.
+    if kind != "t5":
         tokenizer.chat_template = (
             "{% for m in messages %}{{ m['content'] }} {% endfor %}"
             "{% if add_generation_prompt %}w16{% endif %}"

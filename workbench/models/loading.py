@@ -5,15 +5,21 @@ B batch, P prompt tokens, R response tokens, H hidden size, V vocabulary.
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+)
 from transformers.utils import logging as hf_logging
 
 from workbench.cancel import CancelToken
@@ -31,6 +37,7 @@ log = logging.getLogger(__name__)
 
 OnProgress = Callable[[int, int, str], None]
 Check = Callable[[], None]
+Quantise = Literal["none", "nf4"]
 
 
 class Trunk(NamedTuple):
@@ -409,6 +416,7 @@ def load(
     *,
     device: str = "auto",
     dtype: str = "auto",
+    quantise: Quantise = "none",
     cancel: CancelToken,
     on_progress: OnProgress,
 ) -> LoadedModel:
@@ -418,11 +426,13 @@ def load(
         info: From `catalog.describe` or `catalog.find`.
         device: auto (a CUDA card when there is one), cpu, cuda, mps.
         dtype: auto (bfloat16 on a card, float32 on the processor), float32, bfloat16.
+        quantise: nf4 keeps the base in 4 bits per weight, on a CUDA card only (QLoRA).
         cancel: Noticed between any two weights.
         on_progress: Called with (done, total, note).
 
     Raises:
-        UserError: The folder is broken or holds something that is not loaded here.
+        UserError: The folder is broken or holds something that is not loaded here, or 4-bit
+            weights were asked for where they cannot be had.
         EnvironmentProblem: There is not enough memory.
         Cancelled: The token was cancelled.
     """
@@ -433,12 +443,15 @@ def load(
         precision = torch.bfloat16 if chosen == "cuda" else torch.float32
     else:
         precision = getattr(torch, dtype)
+    options = _nf4(chosen, precision) if quantise == "nf4" else {}
     on_progress(0, 0, f"Reading the tokenizer of {info.name}")
     try:
         tokenizer = AutoTokenizer.from_pretrained(info.path)
         with weights_progress(cancel, on_progress):
             kind = AutoModelForSeq2SeqLM if info.is_encoder_decoder else AutoModelForCausalLM
-            model: Any = kind.from_pretrained(info.path, dtype=precision, use_safetensors=True)
+            model: Any = kind.from_pretrained(
+                info.path, dtype=precision, use_safetensors=True, **options
+            )
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{info.name} cannot be loaded: {error}", "Check that its folder is complete."
@@ -456,6 +469,31 @@ def load(
     model.eval()
     cancel.raise_if_cancelled()
     return LoadedModel(model.to(chosen), tokenizer, info)
+
+
+def _nf4(device: str, dtype: torch.dtype) -> dict[str, Any]:
+    """Options for weights in 4-bit NormalFloat, their scales quantised again (QLoRA, section 3).
+
+    Dettmers et al. 2023, arXiv:2305.14314. The output head stays as it is.
+    """
+    if torch.device(device).type != "cuda":
+        raise UserError(
+            "4-bit weights need a CUDA card, and the model is to be on another device.",
+            "Load it without 4-bit weights.",
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError(
+            "4-bit weights need the package bitsandbytes, which is not installed.",
+            'Install it with: pip install "rlhf-workbench[gpu]"',
+        )
+    make: Any = BitsAndBytesConfig
+    config = make(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+    return {"quantization_config": config, "device_map": {"": device}}
 
 
 @contextmanager
