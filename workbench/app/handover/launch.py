@@ -88,7 +88,9 @@ def _trl(plan: Plan, by: Translation) -> list[str]:
     if not by.command:
         return lines
     cut = batches(plan.settings, needs_groups=by.command in ("rloo", "grpo"))
-    cards, on_each = _cards(cut.step), _cards(cut.step, n_machines=2)
+    # KTO pairs each answer with another one of the same device.
+    least = 2 if by.command == "kto" else 1
+    cards, on_each = _cards(cut.step // least), _cards(cut.step // least, n_machines=2)
     on_all = f"--num_processes {cards} {_share(cut.step, cards)}"
     on_two = (
         f"--num_machines 2 --num_processes {2 * on_each} {_share(cut.step, 2 * on_each)} "

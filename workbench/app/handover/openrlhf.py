@@ -29,7 +29,7 @@ _MODULES: Mapping[str, tuple[str, str]] = {
         "OpenRLHF has no A2C: this is its PPO with one pass over each batch, which is the same "
         "as long as no ratio is clipped.",
     ),
-    "reinforce": (RL_MODULE, "OpenRLHF's REINFORCE++ clips the ratio as PPO does."),
+    "reinforce": (RL_MODULE, ""),
     "rloo": (RL_MODULE, ""),
     "grpo": (RL_MODULE, ""),
     "kto": ("", _NO_COUNTERPART.format("KTO")),
@@ -38,13 +38,17 @@ _MODULES: Mapping[str, tuple[str, str]] = {
     "sarsa": ("", _NO_COUNTERPART.format("SARSA")),
     "soft-q": ("", _NO_COUNTERPART.format("soft Q-learning")),
 }
-_ESTIMATORS = {
-    "ppo": "gae",
-    "a2c": "gae",
-    "reinforce": "reinforce",
-    "rloo": "rloo",
-    "grpo": "group_norm",
+_ESTIMATORS = {"ppo": "gae", "a2c": "gae", "rloo": "rloo"}
+# By the baseline of REINFORCE. `reinforce` is REINFORCE++; with GAE's λ at 1 the value network is
+# a learned baseline; `flash_reinforce` takes the mean of the batch off.
+_BASELINES = {
+    "none": "reinforce",
+    "learned": "gae",
+    "batch_mean": "flash_reinforce",
+    "moving_average": "flash_reinforce",
 }
+_WITH_GROUPS = ("rloo", "group_norm", "dr_grpo")
+_WHITENED = ("gae", "reinforce")
 _ALL = {
     "seed": "train.seed",
     "lora.r": "ds.lora.rank",
@@ -85,6 +89,7 @@ _NAMES: Mapping[str, Mapping[str, str]] = {
         "value_clip_range": "critic.value_clip",
         "entropy_coef": "actor.entropy_coef",
         "score_clip": "reward.clip_range",
+        "aggregation": "actor.loss_agg_mode",
     },
 }
 _DATA: Mapping[str, Mapping[str, str]] = {
@@ -112,21 +117,18 @@ _CONVERT: Mapping[str, Callable[[Any], Any]] = {
     "checkpoint_every": lambda every: every or -1,
     "dual_clip": lambda bound: bound or None,
     "entropy_coef": lambda weight: weight or None,
+    "aggregation": {"answer": "seq-mean-token-mean", "token": "token-mean"}.get,
     # Theirs is 10 unless told otherwise. Python's parser takes -1e9 for a flag.
     "score_clip": lambda bound: f"{-bound:.4f} {bound:.4f}" if bound else "-1000000000 1000000000",
-}
-_SAME: Mapping[str, Mapping[str, Any]] = {
-    "ppo": {"reward_at": "end", "whiten_advantages": True},
-    "a2c": {"reward_at": "end", "whiten_advantages": True},
-    "reinforce": {"reward_at": "end", "whiten_advantages": True},
-    "rloo": {"reward_at": "end"},
-    "grpo": {"reward_at": "end"},
 }
 _REASONS = {
     "heldout_share": "OpenRLHF measures on a data set of its own; all pairs are in the file.",
     "lora.last_layers": "OpenRLHF adapts all layers.",
     "missing_eos_penalty": "OpenRLHF has a fixed score for cut answers instead "
     "(--reward.stop_properly_penalty_coef).",
+    "baseline": "OpenRLHF has no moving average; the mean of the batch is taken off instead.",
+    "kind": "OpenRLHF has the sigmoid and the IPO loss only; this is the sigmoid loss.",
+    "aggregation": "OpenRLHF has no fixed length; this is the mean over all tokens.",
     "value_coef": "OpenRLHF trains a whole critic model with its own learning rate.",
     "value_network": "OpenRLHF trains a whole critic model.",
     "normalise_scores": "The served reward model gives plain scores; advantages are normalised.",
@@ -146,25 +148,32 @@ def translate(plan: Plan) -> Translation:
         values["data.apply_chat_template"] = True
     values |= carried(plan, names, _CONVERT)
     values |= {"ckpt.output_dir": "openrlhf_output", "logger.logging_steps": 1}
+    same: dict[str, Any] = {}
     if module == RL_MODULE:
         values |= _rollouts(plan)
-        names |= {
-            "micro_batch_tokens": "train.micro_batch_size",
-            "updates": "train.num_episodes",
-            "batch_size": "rollout.batch_size",
-            "minibatches": "train.batch_size",
-            "group_size": "rollout.n_samples_per_prompt",
-            "kl_in": "algo.kl.use_loss",
-            "kl_target": "algo.kl.target",
-            "is_kl_adaptive": "algo.kl.target",
-            "clip_range_high": "actor.eps_clip_low_high",
+        names |= _ROLLOUT_NAMES
+        same = {
+            "reward_at": "end",
+            "whiten_advantages": values["algo.advantage.estimator"] in _WHITENED,
+            "scale_by_std": values["algo.advantage.estimator"] == "group_norm",
         }
     else:
         at_once = _at_once(batches(plan.settings).step)
         values |= {"train.micro_batch_size": at_once, "lr_warmup_ratio": 0.0}
-        names["micro_batch_tokens"] = "train.micro_batch_size"
+        names |= {
+            "micro_batch_tokens": "train.micro_batch_size",
+            "answers_from": "data/answers.jsonl",
+        }
+        if plan.values.get("kind") == "ipo":
+            values["model.ipo_enable"] = True
+            names["kind"] = "model.ipo_enable"
+        same = {"kind": "sigmoid"}
+    if plan.values.get("baseline") == "moving_average":
+        del names["baseline"]
+    if plan.values.get("aggregation") == "fixed_length":
+        del names["aggregation"]
     kept = {name: value for name, value in values.items() if value not in (None, "")}
-    return Translation(module, remark, kept, names, _SAME.get(plan.algorithm, {}), _REASONS)
+    return Translation(module, remark, kept, names, same, _REASONS)
 
 
 def script(plan: Plan, translation: Translation) -> str:
@@ -209,11 +218,32 @@ _ON_CARDS = (
 )
 
 
+_ROLLOUT_NAMES = {
+    "micro_batch_tokens": "train.micro_batch_size",
+    "updates": "train.num_episodes",
+    "batch_size": "rollout.batch_size",
+    "minibatches": "train.batch_size",
+    "group_size": "rollout.n_samples_per_prompt",
+    "kl_in": "algo.kl.use_loss",
+    "kl_target": "algo.kl.target",
+    "is_kl_adaptive": "algo.kl.target",
+    "clip_range_high": "actor.eps_clip_low_high",
+    "baseline": "algo.advantage.estimator",
+}
+
+
+def _estimator(plan: Plan) -> str:
+    if plan.algorithm == "reinforce":
+        return _BASELINES[plan.values["baseline"]]
+    if plan.algorithm == "grpo":
+        return "group_norm" if plan.values["scale_by_std"] else "dr_grpo"
+    return _ESTIMATORS[plan.algorithm]
+
+
 def _rollouts(plan: Plan) -> dict[str, Any]:
     """OpenRLHF counts prompts in a rollout, answers in a step, and passes over the prompts."""
-    estimator = _ESTIMATORS[plan.algorithm]
-    values = plan.values
-    cut = batches(plan.settings, needs_groups=estimator in ("rloo", "group_norm"))
+    estimator, values = _estimator(plan), plan.values
+    cut = batches(plan.settings, needs_groups=estimator in _WITH_GROUPS)
     n_prompts = cut.batch // cut.group
     low = values.get("clip_range", 0.2)
     return {

@@ -73,7 +73,7 @@ _ON_POLICY = {
 _NAMES: Mapping[str, Mapping[str, str]] = {
     "sft": _OFFLINE,
     "reward": {**_OFFLINE, "centering": "center_rewards_coefficient"},
-    "dpo": {**_OFFLINE, "beta": "beta", "loss": "loss_type"},
+    "dpo": {**_OFFLINE, "beta": "beta", "kind": "loss_type"},
     "kto": {
         **_OFFLINE,
         "beta": "beta",
@@ -84,13 +84,15 @@ _NAMES: Mapping[str, Mapping[str, str]] = {
         **_ON_POLICY,
         "whiten_advantages": "normalize_advantages",
     },
-    "grpo": {**_ON_POLICY, "dual_clip": "delta"},
+    "grpo": {**_ON_POLICY, "aggregation": "loss_type", "scale_by_std": "scale_rewards"},
 }
 _CONVERT: Mapping[str, Callable[[Any], Any]] = {
     "lora.target_modules": lambda names: names.split(","),
+    "kind": lambda kind: [kind],
+    "aggregation": {"answer": "grpo", "token": "dapo", "fixed_length": "dr_grpo"}.get,
+    "scale_by_std": lambda is_scaled: "group" if is_scaled else "none",
     # What is off at 0 here is absent there.
     "clip_range_high": lambda high: high or None,
-    "dual_clip": lambda bound: bound or None,
 }
 _DATA: Mapping[str, tuple[str, Sequence[str]]] = {
     "sft": ("answers", ("prompt", "completion")),
@@ -109,6 +111,9 @@ _REASONS = {
     "lora.last_layers": "TRL's command line adapts all layers.",
     "normalise_scores": "The baseline takes the shift out; the scale stays as it is.",
     "n_samples": "log_completions prints answers instead.",
+    "label_smoothing": "TRL's sigmoid loss takes no smoothing, and its robust loss is another.",
+    "baseline": "The baseline is the mean score of the other answers to the prompt.",
+    "kind": "RLOO learns from scores, not from which of two answers is better.",
 }
 
 
@@ -129,6 +134,7 @@ def translate(plan: Plan) -> Translation:
     values = _arguments(plan, command)
     values |= carried(plan, names, _CONVERT)
     names |= {"batch_size": "gradient_accumulation_steps", "checkpoint_every": "save_steps"}
+    names["answers_from"] = f"data/{_DATA[command][0]}.jsonl"
     names["micro_batch_tokens"] = "per_device_train_batch_size"
     if is_on_policy:
         values |= _on_policy(plan, batches(plan.settings, needs_groups=True))
