@@ -257,6 +257,12 @@ def test_without_a_policy_an_algorithm_must_be_named(ready):
         handover.choose(ready, None, None)
 
 
+def standing(job: peers.Plan, by: peers.Translation) -> set[str]:
+    """What is said to stand for a setting of this job there, but for files of the bundle."""
+    names = {by.names[name] for name in job.values if name in by.names}
+    return {name for name in names if not name.endswith((".py", ".jsonl"))}
+
+
 @pytest.mark.parametrize("how", ALL, ids=lambda how: how.name)
 def test_trl_knows_every_key(how):
     known = json.loads((GOLDEN / "trl-1.16.0-keys.json").read_text())
@@ -271,9 +277,7 @@ def test_trl_knows_every_key(how):
     assert config["lora_dropout"] == 0
     assert isinstance(config["learning_rate"], float)
     assert config["learning_rate"] == job.settings.learning_rate
-    # Names said to stand for a setting do stand there, or are off.
-    there = {by.names[name] for name in job.values if name in by.names} - {"reward.py"}
-    assert there <= set(known[by.command].split())
+    assert standing(job, by) <= set(known[by.command].split())
     assert ("reward_funcs" in config) == job.has_reward_model
 
 
@@ -299,8 +303,7 @@ def test_openrlhf_knows_every_flag(how, is_changed):
         # Python's parser takes what looks like a flag for one, -1e9 among others.
         assert all(re.fullmatch(r"-\d+|-\d*\.\d+|[^-].*", value) for value in values), values
     assert len({name for name, *_ in flags}) == len(flags)
-    there = {by.names[name] for name in job.values if name in by.names}
-    assert there <= set(known[by.command].split())
+    assert standing(job, by) <= set(known[by.command].split())
 
 
 @pytest.mark.parametrize("how", ALL, ids=lambda how: how.name)
@@ -332,6 +335,50 @@ def test_ppo_becomes_rloo_and_says_so():
     text = launch.text(plan("ppo"), by, openrlhf.translate(plan("ppo")))
     for lost in ("gae_lambda", "value_coef", "value_clip_range", "normalise_scores"):
         assert f"- {lost} = " in text
+
+
+LOSS_MEANS = {
+    "answer": ("actor.loss_agg_mode", "seq-mean-token-mean"),
+    "token": ("actor.loss_agg_mode", "token-mean"),
+}
+GRPO_CASES = [
+    ({"scale_by_std": True}, ("scale_rewards", "group"), ("algo.advantage.estimator", "group_norm")),
+    ({"scale_by_std": False}, ("scale_rewards", "none"), ("algo.advantage.estimator", "dr_grpo")),
+    ({"aggregation": "answer"}, ("loss_type", "grpo"), LOSS_MEANS["answer"]),
+    ({"aggregation": "token"}, ("loss_type", "dapo"), LOSS_MEANS["token"]),
+    ({"aggregation": "fixed_length"}, ("loss_type", "dr_grpo"), None),
+    ({"kl_in": "loss"}, ("beta", 0.04), ("algo.kl.use_loss", True)),
+    ({"batch_size": 24, "group_size": 6}, ("num_generations", 6), ("rollout.batch_size", 4)),
+]
+
+
+@pytest.mark.parametrize(("changes", "by_trl", "by_openrlhf"), GRPO_CASES)
+def test_kinds_of_grpo(changes, by_trl, by_openrlhf):
+    job = plan("grpo", **changes)
+    assert by_trl in trl.translate(job).values.items()
+    found = openrlhf.translate(job)
+    assert by_openrlhf is None or by_openrlhf in found.values.items()
+    text = launch.text(job, trl.translate(job), found)
+    assert ("OpenRLHF has no fixed length" in text) == (job.settings.aggregation == "fixed_length")
+
+
+@pytest.mark.parametrize(
+    ("baseline", "estimator", "is_lost"),
+    [
+        ("none", "reinforce", False),
+        ("batch_mean", "flash_reinforce", False),
+        ("moving_average", "flash_reinforce", True),
+        ("learned", "gae", False),
+    ],
+)
+def test_baselines_of_reinforce(baseline, estimator, is_lost):
+    job = plan("reinforce", baseline=baseline)
+    by = openrlhf.translate(job)
+    assert by.values["algo.advantage.estimator"] == estimator
+    assert ("critic.adam.lr" in by.values) == (baseline == "learned")
+    assert (not by.cell("baseline", baseline)) == is_lost
+    text = launch.text(job, trl.translate(job), by)
+    assert ("OpenRLHF has no moving average" in text) == is_lost
 
 
 def test_what_is_off_here_is_absent_there():
