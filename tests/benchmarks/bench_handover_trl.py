@@ -31,6 +31,8 @@ from workbench.data import bundle
 from workbench.models import adapters, loading
 
 LIMIT_S = 900
+# Each of TRL's trainers once, and one algorithm that it does by another.
+ALGORITHMS = ("reward", "sft", "dpo", "kto", "rloo", "grpo", "ppo")
 SMALL = {"batch_size": 8, "max_new_tokens": 16}
 
 
@@ -41,18 +43,14 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--model", default="starter", help="starter, tiny or a path")
     parser.add_argument("--folder", type=Path, help="where TRL's environment lies or is made")
-    parser.add_argument("--algorithms", nargs="*", default=["reward", *algorithms.ALGORITHMS])
+    parser.add_argument("--algorithms", nargs="*", default=ALGORITHMS)
     arguments = parser.parse_args(argv)
     folder = arguments.folder or peers.default_folder()
     python = peers.python_of(f"trl=={trl.VERSION}", folder)
     with tempfile.TemporaryDirectory() as scratch:
         tools = _command(Path(scratch) / "tools", python)
         ws = _experiment(Path(scratch) / "experiment", arguments.model)
-        lines = [
-            _one(ws, name, Path(scratch) / name, tools)
-            for name in arguments.algorithms
-            if trl.has_command(name)
-        ]
+        lines = [_one(ws, name, Path(scratch) / name, tools) for name in arguments.algorithms]
         ws.close(60.0)
     return 0 if all(line["step"] == 1 for line in lines) else 1
 
@@ -120,7 +118,7 @@ def _result(ws: Workspace, target: Path) -> dict[str, Any]:
         ws.model_info(), cancel=CancelToken(), on_progress=lambda *_: None, device="cpu"
     )
     is_reward = bundle.read(target).how is algorithms.REWARD
-    adapters.load(base, "from_trl", written, with_head=is_reward)
+    (adapters.load_scorer if is_reward else adapters.load)(base, "from_trl", written)
     return {"step": state["global_step"], "loss": logged["loss"], "loads_here": True}
 
 

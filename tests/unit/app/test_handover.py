@@ -342,7 +342,11 @@ LOSS_MEANS = {
     "token": ("actor.loss_agg_mode", "token-mean"),
 }
 GRPO_CASES = [
-    ({"scale_by_std": True}, ("scale_rewards", "group"), ("algo.advantage.estimator", "group_norm")),
+    (
+        {"scale_by_std": True},
+        ("scale_rewards", "group"),
+        ("algo.advantage.estimator", "group_norm"),
+    ),
     ({"scale_by_std": False}, ("scale_rewards", "none"), ("algo.advantage.estimator", "dr_grpo")),
     ({"aggregation": "answer"}, ("loss_type", "grpo"), LOSS_MEANS["answer"]),
     ({"aggregation": "token"}, ("loss_type", "dapo"), LOSS_MEANS["token"]),

@@ -117,11 +117,6 @@ _REASONS = {
 }
 
 
-def has_command(algorithm: str) -> bool:
-    """Whether TRL can do this algorithm, or one that comes near."""
-    return bool(_COMMANDS.get(algorithm, ("", ""))[0])
-
-
 def translate(plan: Plan) -> Translation:
     """How TRL does this plan."""
     command, remark = _COMMANDS.get(plan.algorithm, ("", f"TRL has no {plan.algorithm}."))
