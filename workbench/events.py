@@ -270,6 +270,24 @@ METRICS: Mapping[str, Metric] = {
     "completions/eos_rate": Metric(
         "Ended by itself", "", "Share of answers that ended with a stop token.", (0.3, 1.0)
     ),
+    "best_of_n/score": Metric(
+        "Score of the best", "", "Mean score of the best of n answers. Always rises with n."
+    ),
+    "best_of_n/win_rate": Metric(
+        "Wins of the best",
+        "",
+        "How often the annotator finds the best of n better than a plain answer. 0.5 at n = 1; a "
+        "fall at larger n means that the reward is over-optimised.",
+    ),
+    "best_of_n/utility": Metric(
+        "Annotator's value of the best", "", "How much the annotator likes the best of n."
+    ),
+    "best_of_n/length": Metric("Length of the best", "tokens", "Mean length of the best of n."),
+    "best_of_n/kl_bound": Metric(
+        "KL of best of n",
+        "nats",
+        "How far choosing the best of n moves from the base at most, per answer.",
+    ),
     "optim/lr": Metric("Learning rate", "", "Step size of the optimiser in this update."),
     "optim/steps": Metric("Optimiser steps", "", "Optimiser steps done in this update."),
     "time/generate": Metric("Generate", "s", "Seconds spent generating answers."),

@@ -10,6 +10,7 @@ from workbench.app.answers import all_prompts, usable_prompts
 from workbench.app.runs import reward_source
 from workbench.app.workspace import Workspace, require_model, require_whole
 from workbench.cancel import CancelToken
+from workbench.config.algorithms import EVALUATION
 from workbench.config.annotator import AnnotatorSettings
 from workbench.config.evaluation import EvaluationSettings
 from workbench.data.records import Prompt, Run
@@ -89,7 +90,7 @@ def compare(
     reward_folder = ws.artifact_folder(scorer.id, "reward_model")
     eval_run = ws.new_run(
         "evaluation",
-        None,
+        EVALUATION,
         {
             **settings.model_dump(),
             "annotator": annotator.model_dump() if annotator is not None else None,

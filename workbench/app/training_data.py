@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from workbench.app.answers import all_prompts
 from workbench.app.workspace import MIN_PAIRS, Workspace
-from workbench.config.algorithms import Algorithm
+from workbench.config.algorithms import BEST_OF_N, Algorithm
 from workbench.config.training import TrainingSettings
 from workbench.data.records import Answered, Feedback, Preference, Prompt, Source
 from workbench.data.training_data import TrainingData
@@ -142,17 +142,18 @@ def _feedback(ws: Workspace) -> list[Feedback]:
 
 
 def _demonstrations(ws: Workspace, settings: TrainingSettings) -> list[Answered]:
-    """Answers written, edited or imported by people, and those that were chosen in a pair."""
+    """Answers of people, those that were chosen in a pair, or those that best of n kept."""
     source = getattr(settings, "answers_from", "both")
     preferences = ws.experiment.judgements.preferences()
     rejected = {(p.prompt.id, p.rejected) for p in preferences}
     found: list[Answered] = []
+    texts = ws.experiment.completions
+    candidates: list[tuple[int, str]] = []
     if source in ("written", "both"):
-        found += [
-            answered
-            for answered in _completions(ws, ("edited", "imported"))
-            if (answered.prompt.id, answered.answer) not in rejected
-        ]
+        candidates += texts.texts(("edited", "imported"))
+    if source == "best":
+        candidates += texts.kept_by(BEST_OF_N.name)
+    found += [a for a in _answered(ws, candidates) if (a.prompt.id, a.answer) not in rejected]
     if source in ("chosen", "both"):
         found += [Answered(p.prompt, p.chosen) for p in preferences if p.prompt.split == "train"]
     return _enough(list({(a.prompt.id, a.answer): a for a in found}.values()))
@@ -160,14 +161,16 @@ def _demonstrations(ws: Workspace, settings: TrainingSettings) -> list[Answered]
 
 def _answers(ws: Workspace) -> list[Answered]:
     """All answers to training prompts, whoever wrote them."""
-    return _enough(_completions(ws, ("generated", "edited", "imported")))
+    sources: Sequence[Source] = ("generated", "edited", "imported")
+    return _enough(_answered(ws, ws.experiment.completions.texts(sources)))
 
 
-def _completions(ws: Workspace, sources: Sequence[Source]) -> list[Answered]:
+def _answered(ws: Workspace, texts: Sequence[tuple[int, str]]) -> list[Answered]:
+    """Those of these texts, by prompt, that say something to a training prompt."""
     prompts = {p.id: p for p in all_prompts(ws, "train")}
     return [
         Answered(prompts[prompt_id], text)
-        for prompt_id, text in ws.experiment.completions.texts(sources)
+        for prompt_id, text in texts
         if prompt_id in prompts and text.strip()
     ]
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from workbench import __version__
 from workbench.app.logs import start_log
 from workbench.cancel import CancelToken
-from workbench.config.algorithms import Algorithm
+from workbench.config.algorithms import EVALUATION, Method
 from workbench.config.spec import Settings
 from workbench.data.folders import verify
 from workbench.data.records import Run, RunKind
@@ -207,10 +207,8 @@ class Workspace:
         n_judged = experiment.judgements.count() - experiment.judgements.count(verdict="skip")
         n_judged = min(n_judged, n_comparisons)  # two people may have judged one pair
         finished = [r for r in experiment.runs.list() if r.status in ("done", "stopped")]
-        n = {
-            kind: sum(r.kind == kind for r in finished)
-            for kind in ("reward", "policy", "evaluation")
-        }
+        n = {kind: sum(r.kind == kind for r in finished) for kind in ("reward", "policy")}
+        n["evaluation"] = sum(r.algorithm == EVALUATION.name for r in finished)
         n_prompts = experiment.prompts.count()
         n_completions = experiment.completions.count()
         done: dict[Stage, bool] = {
@@ -245,25 +243,24 @@ class Workspace:
     def new_run(
         self,
         kind: RunKind,
-        how: Algorithm | None,
+        how: Method,
         settings: Settings | Mapping[str, object],
         inputs: Mapping[str, object],
     ) -> int:
-        """A new run with the next free name of its algorithm; its number.
+        """A new run with the next free name of its method; its number.
 
         Args:
             kind: What it makes.
-            how: Its algorithm; None for an evaluation.
+            how: Its algorithm, or what it measures.
             settings: All hyperparameters.
             inputs: What it is made from.
         """
         self.check_writable()
         values = settings.model_dump() if isinstance(settings, Settings) else settings
-        algorithm, title = (how.name, how.title) if how else (kind, kind.capitalize())
-        n = sum(run.algorithm == algorithm for run in self.experiment.runs.list(kind))
+        n = sum(run.algorithm == how.name for run in self.experiment.runs.list(kind))
         made_with = {"version": __version__, "platform": platform.platform()}
         return self.experiment.runs.create(
-            kind, algorithm, f"{title} {n + 1}", values, {**inputs, **made_with}
+            kind, how.name, f"{how.title} {n + 1}", values, {**inputs, **made_with}
         )
 
     def run_folder(self, run_id: int) -> Path:

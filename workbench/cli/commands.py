@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import enum
 import os
 import signal
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from workbench.cli import parser
 from workbench.cli.show import Show
+from workbench.cli.tables import curve_table
 from workbench.config.reward_model import RewardModelSettings
 from workbench.config.tour import TourSettings, defaults_for
 from workbench.errors import Cancelled, EnvironmentProblem, UserError
@@ -220,9 +222,14 @@ def _generate(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome
     from workbench.app import answers
 
     settings = parser.SAMPLING.read(options)
+    return _follow(answers.generate(ws, settings, _prompts(ws, options), options.run), show)
+
+
+def _prompts(ws: Workspace, options: argparse.Namespace) -> list[int]:
+    from workbench.app.answers import all_prompts
+
     splits = ("train", "heldout") if options.prompts == "all" else (options.prompts,)
-    ids = [p.id for split in splits for p in answers.all_prompts(ws, split)]
-    return _follow(answers.generate(ws, settings, ids, options.run), show)
+    return [p.id for split in splits for p in all_prompts(ws, split)]
 
 
 def _judge(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
@@ -271,6 +278,24 @@ def _evaluate(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome
             if f"{name}_low" in summary
         ]
         show.result(summary, "\n".join(lines))
+    return outcome
+
+
+def _best_of_n(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
+    from workbench.app import best_of_n
+
+    job = best_of_n.best_of_n(
+        ws,
+        parser.BEST_OF_N.read(options),
+        _prompts(ws, options),
+        reward_run=options.reward_run,
+        annotator=parser.EVALUATION_ANNOTATOR.read(options),
+        is_kept=options.keep,
+    )
+    outcome = _follow(job, show)
+    if outcome is Outcome.DONE and job.run_id is not None:
+        points = best_of_n.curve(ws, job.run_id)
+        show.result({"curve": [dataclasses.asdict(point) for point in points]}, curve_table(points))
     return outcome
 
 
@@ -408,6 +433,7 @@ _COMMANDS: dict[str, Callable[[Workspace, argparse.Namespace, Show], Outcome]] =
     "judge": _judge,
     **{f"train {name}": _train for name in parser.TRAINING},
     "evaluate": _evaluate,
+    "best-of-n": _best_of_n,
     "export preferences": _export_preferences,
     "export adapter": _export_adapter,
     "export bundle": _export_bundle,

@@ -12,6 +12,7 @@ from workbench import __version__
 from workbench.cli.options import SettingsFlags
 from workbench.config.algorithms import ALGORITHMS, REWARD
 from workbench.config.annotator import AnnotatorSettings
+from workbench.config.best_of_n import BestOfNSettings
 from workbench.config.evaluation import EvaluationSettings
 from workbench.config.generation import SamplingSettings
 from workbench.config.tour import TourSettings
@@ -26,6 +27,7 @@ TRAINING = {
 }
 EVALUATION = SettingsFlags(EvaluationSettings)
 EVALUATION_ANNOTATOR = SettingsFlags(AnnotatorSettings, prefix="annotator.")
+BEST_OF_N = SettingsFlags(BestOfNSettings)
 TOUR = SettingsFlags(TourSettings)
 
 
@@ -157,6 +159,19 @@ def _add_training(commands: argparse._SubParsersAction[_Parser]) -> None:
     evaluate.add_argument("--run", type=int, help="policy run (default: the newest)")
     EVALUATION.add_to(evaluate)
     EVALUATION_ANNOTATOR.add_to(evaluate)
+
+    best = _command(commands, "best-of-n", "what choosing the best of n answers earns")
+    best.add_argument(
+        "--prompts", choices=["train", "heldout", "all"], default="heldout", help="which prompts"
+    )
+    best.add_argument("--reward-run", type=int, help="reward model to use (default: the newest)")
+    best.add_argument(
+        "--keep",
+        action="store_true",
+        help="keep the best answers, for train sft --answers-from best",
+    )
+    BEST_OF_N.add_to(best)
+    EVALUATION_ANNOTATOR.add_to(best)
 
     tour = _command(commands, "tour", "the whole loop on the starter model, in minutes")
     tour.add_argument("--window", action="store_true", help="play it in the window")

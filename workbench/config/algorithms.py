@@ -28,12 +28,23 @@ Need = Literal["prompts", "reward", "preferences", "feedback", "demonstrations",
 
 
 @dataclass(frozen=True, slots=True)
-class Algorithm:
-    """One way to train.
+class Method:
+    """What a run does.
 
     Attributes:
         name: As in the command line and in records.
         title: As in the window.
+    """
+
+    name: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm(Method):
+    """One way to train.
+
+    Attributes:
         when: One or two sentences: when to use it, and when not.
         needs: prompts of the training split; a reward model; preferences (chosen over rejected);
             feedback (answers called good or bad); demonstrations (written or chosen answers);
@@ -43,8 +54,6 @@ class Algorithm:
         charts: The figures that tell how a run goes, at most six.
     """
 
-    name: str
-    title: str
     when: str
     needs: frozenset[Need]
     settings: type[TrainingSettings]
@@ -73,6 +82,9 @@ _GROUP_CHARTS = (
     "policy/approx_kl",
     "completions/mean_length",
 )
+
+EVALUATION = Method("evaluation", "Evaluation")
+BEST_OF_N = Method("best-of-n", "Best of n")
 
 REWARD = Algorithm(
     "reward",

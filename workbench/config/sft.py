@@ -14,11 +14,12 @@ class SFTSettings(OfflineSettings):
 
     learning_rate: float = changed(TrainingSettings, "learning_rate", 2e-4)
     epochs: int = changed(OfflineSettings, "epochs", 2)
-    answers_from: Literal["both", "written", "chosen"] = hyper(
+    answers_from: Literal["both", "written", "chosen", "best"] = hyper(
         "both",
         "Answers from",
         "written takes answers that people wrote, edited or imported; chosen takes those preferred "
-        "in a pair; both takes all of them.",
+        "in a pair; both takes both kinds; best takes those that best-of-n kept (rejection "
+        "sampling).",
         group=DATA,
     )
 

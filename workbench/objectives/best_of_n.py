@@ -1,9 +1,10 @@
-"""Best of n: draw n answers and keep the one with the highest score."""
+"""Best of n: draw n answers and keep the one with the highest score. P prompts, M answers each."""
 
 from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 
@@ -38,3 +39,24 @@ def expected_best_of_n(
     weights = [math.comb(i, n - 1) / n_choices for i in range(n_scores)]
     wide = scores if scores.is_floating_point() else scores.float()
     return (wide * wide.new_tensor(weights)).sum(dim=-1)
+
+
+def win_shares(
+    scores: Tensor,  # (P, M) of M answers to each prompt: what chooses
+    utilities: Tensor,  # (P, M) what judges
+    n: int,
+) -> Tensor:  # (P,)
+    """How often the best of n answers is better than one more answer; equal ones count half.
+
+    The mean over all ways to take one answer as the opponent and n others to choose from, so that
+    it is without bias and 1/2 for n = 1. Needs n < M.
+    """
+    n_answers = scores.shape[1]
+    shares = []
+    for opponent in range(n_answers):
+        others = [i for i in range(n_answers) if i != opponent]
+        order = scores[:, others].argsort(dim=1, stable=True)
+        chosen = utilities[:, others].gather(1, order)
+        wins = (chosen - utilities[:, opponent : opponent + 1]).sign() / 2 + 0.5
+        shares.append(expected_best_of_n(wins, n))
+    return torch.stack(shares).mean(dim=0)

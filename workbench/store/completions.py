@@ -93,6 +93,15 @@ class CompletionRepository:
         )
         return [(row["prompt_id"], row["text"]) for row in rows]
 
+    def kept_by(self, algorithm: str) -> list[tuple[int, str]]:
+        """Prompt and text of every answer that a run of this algorithm kept, oldest first."""
+        rows = self._database.rows(
+            f"SELECT prompt_id, text FROM ({_LIVE} AND c.run_id IN"
+            " (SELECT id FROM runs WHERE algorithm = ?) ORDER BY c.id)",
+            (algorithm,),
+        )
+        return [(row["prompt_id"], row["text"]) for row in rows]
+
     def models(self) -> dict[str, int]:
         """Number of answers by where they come from: a model, with its adapter, or a source."""
         rows = self._database.rows(

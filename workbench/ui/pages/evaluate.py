@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
 
 from workbench.app import evaluate as app_evaluate
 from workbench.app.workspace import Workspace
+from workbench.config.algorithms import EVALUATION
 from workbench.config.annotator import AnnotatorSettings
 from workbench.config.evaluation import EvaluationSettings
 from workbench.config.toml import SettingsError
@@ -141,6 +142,10 @@ class EvaluatePage(RunPage):
         self.reports.setDirection(direction.LeftToRight if is_wide else direction.TopToBottom)
 
     # What is shown
+
+    def runs(self) -> list[Run]:
+        """Comparisons, the newest first; best of n, which compares nothing, is left out."""
+        return [run for run in super().runs() if run.algorithm == EVALUATION.name]
 
     def refresh(self) -> None:
         """Read policies and comparisons again."""

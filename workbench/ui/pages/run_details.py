@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from PySide6.QtWidgets import QLabel, QSplitter
 
 from workbench.config import algorithms
+from workbench.config.algorithms import BEST_OF_N
+from workbench.config.best_of_n import BestOfNSettings
 from workbench.config.evaluation import EvaluationSettings
 from workbench.config.spec import Settings
 from workbench.config.toml import fields
@@ -30,7 +32,7 @@ def settings_of(run: Run) -> Iterator[Fact]:
 
 def _model_of(run: Run) -> type[Settings]:
     if run.kind == "evaluation":
-        return EvaluationSettings
+        return BestOfNSettings if run.algorithm == BEST_OF_N.name else EvaluationSettings
     return algorithms.find(run.algorithm).settings
 
 
