@@ -156,22 +156,18 @@ def ours(job: dict[str, Any]) -> dict[str, Any]:
     prepare_torch(keeps_core_free=False)
     import torch
 
-    from tests.benchmarks.ours import load_for_ids, prompts_of_ids
+    from tests.benchmarks.ours import load_for_ids, prompts_of_ids, reward_model, with_clock
     from workbench.cancel import CancelToken
     from workbench.config.lora import LoraSettings
     from workbench.config.ppo import PPOSettings
     from workbench.events import Step
-    from workbench.models import adapters
-    from workbench.rewards.neural import ADAPTER, RewardModel
     from workbench.training import ppo
     from workbench.training.inputs import Inputs
 
     watch = meter.Meter(job["device"], n_warmup=1)
+    with_clock(watch)
     model = load_for_ids(job["model"], job["device"], job["dtype"])
     lora = LoraSettings(**LORA, last_layers=job["last_layers"])
-    reward = RewardModel.fresh(model, lora, seed=1)
-    reward.head.requires_grad_(False)
-    adapters.freeze(model, ADAPTER)
     settings = PPOSettings(
         updates=1 + job["n_updates"],
         batch_size=N_ANSWERS,
@@ -187,10 +183,14 @@ def ours(job: dict[str, Any]) -> dict[str, Any]:
         n_samples=0,
         lora=lora,
     )
-    prompts = prompts_of_ids(job["prompts"])
     with tempfile.TemporaryDirectory() as folder:
+        inputs = Inputs(
+            model,
+            Path(folder),
+            prompts=prompts_of_ids(job["prompts"]),
+            reward=reward_model(model, lora),
+        )
         watch.mark()
-        inputs = Inputs(model, Path(folder), prompts=prompts, reward=reward)
         for event in ppo.train(settings, inputs, CancelToken()):
             if isinstance(event, Step):
                 for metric, seconds in event.metrics.items():
@@ -201,10 +201,11 @@ def ours(job: dict[str, Any]) -> dict[str, Any]:
         **watch.report(N_ANSWERS),
         "settings": {
             **_shared_settings(job),
+            "micro-batch": f"{settings.micro_batch_tokens} tokens",
             "reference": "base without adapter",
             "reward model": "LoRA and head on the same base",
             "value": "head on the policy's states",
-            "parameters held": _millions(model.model),
+            "millions of weights held": _millions(model.model),
             "torch": torch.__version__,
         },
     }
@@ -215,8 +216,12 @@ def trl(job: dict[str, Any]) -> dict[str, Any]:
     import datasets
     import torch
     from peft import LoraConfig
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
-    from transformers import AutoTokenizer, TrainerCallback
+    from transformers import (
+        AutoModelForCausalLM,
+        AutoModelForSequenceClassification,
+        AutoTokenizer,
+        TrainerCallback,
+    )
     from trl.experimental.ppo import PPOConfig, PPOTrainer, ppo_trainer
 
     watch = meter.Meter(job["device"], n_warmup=1)
@@ -289,10 +294,11 @@ def trl(job: dict[str, Any]) -> dict[str, Any]:
         **figures,
         "settings": {
             **_shared_settings(job),
+            "micro-batch": f"{MICRO_BATCH} answers",
             "reference": "policy with its adapter disabled",
             "reward model": "full model",
             "value": "full model, trained",
-            "parameters held": f"{held:.0f}",
+            "millions of weights held": f"{held:.0f}",
             "torch": torch.__version__,
         },
     }
@@ -310,7 +316,6 @@ def _shared_settings(job: dict[str, Any]) -> dict[str, object]:
         "LoRA": f"r={LORA['r']} alpha={LORA['alpha']} all-linear",
         "LoRA layers": f"last {job['last_layers']}" if job["last_layers"] else "all",
         "answers x tokens": f"{N_ANSWERS} x ({LONGEST} + {N_TOKENS})",
-        "micro-batch": MICRO_BATCH,
         "epochs x minibatches": f"{EPOCHS} x 1",
         "temperature": TEMPERATURE,
         "learning rate": LEARNING_RATE,

@@ -4,13 +4,16 @@
         [--model starter] [--device cpu] [--folder DIR]
 
 Work per step: 16 texts of 16 to 32 tokens of prompt and 32 of answer, LoRA r=16 on all seven linear
-layers, fp32. For reward training and DPO they are 8 pairs whose answers are 31 tokens and the end
-token; for RLOO and GRPO 4 answers to each of 4 prompts, exactly 32 tokens long, scored by a reward
-model. Each side has one core and a process of its own, and one step warms up.
+layers, fp32 (bf16 on a card). For reward training and DPO they are 8 pairs whose answers are 31
+tokens and the end token; for RLOO and GRPO 4 answers to each of 4 prompts, exactly 32 tokens long,
+scored by a reward model. Each side has one core and a process of its own, and one step warms up.
+Our DPO computes the reference once before it begins; that time is shared out over the steps of a
+single epoch, where it saves nothing.
 
 TRL runs as it comes in both of its settings: gradient checkpointing on, its default, which is its
-leaner one, and off, which is its faster one. Ours is the generator that the program runs, in its
-own default. Compared are our speed with TRL's faster setting and our memory with its leaner one.
+leaner one, and off, which is its faster one. Ours is the generator that the program runs, with
+micro-batches of 256 tokens. Compared are our speed with TRL's faster setting and our memory with
+its leaner one.
 """
 
 from __future__ import annotations
@@ -59,6 +62,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=2, help="timed ones, after one warm-up")
     parser.add_argument("--model", choices=("starter", "1b"), default="starter")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--micro-batch-tokens", type=int, default=256, help="of our side")
     parser.add_argument("--only", choices=("ours", "trl"), help="measure one side, no ratio")
     parser.add_argument("--core", type=int, default=0, help="the core that both sides run on")
     parser.add_argument("--folder", type=Path, help="of environments and models")
@@ -80,6 +84,7 @@ def compare(task: str, arguments: argparse.Namespace) -> None:
         "dtype": "bfloat16" if arguments.device == "cuda" else "float32",
         "device": arguments.device,
         "core": arguments.core,
+        "micro_batch_tokens": arguments.micro_batch_tokens,
         "n_steps": arguments.steps,
         "prompts": subjects.word_texts(folder, lengths, seed=0),
         "chosen": subjects.word_texts(folder, [N_TOKENS - 1] * n_answers, seed=1),
@@ -121,40 +126,93 @@ def ours(job: dict[str, Any]) -> dict[str, Any]:
     from workbench.app.workspace import prepare_torch
 
     prepare_torch(keeps_core_free=False)
-    from tests.benchmarks.ours import load_for_ids
+    import torch
+
+    from tests.benchmarks.ours import load_for_ids, reward_model, with_clock
     from workbench.cancel import CancelToken
-    from workbench.config.lora import LoraSettings
-    from workbench.config.reward_model import RewardModelSettings
     from workbench.events import Evaluated, Step
-    from workbench.training import reward_model
+    from workbench.training import registry
+    from workbench.training.inputs import Inputs
 
     watch = meter.Meter(job["device"], n_warmup=1)
+    with_clock(watch)
     model = load_for_ids(job["model"], job["device"], job["dtype"])
-    settings = RewardModelSettings(
-        epochs=1, batch_size=N_PAIRS, heldout_share=1e-3, lora=LoraSettings(**LORA)
-    )
-    preferences = _preferences(job, model.tokenizer)
+    settings = _our_settings(job)
+    is_online = job["task"] in ("rloo", "grpo")
     with tempfile.TemporaryDirectory() as folder:
-        events = reward_model.train(
-            model, preferences, settings, CancelToken(), Path(folder) / "reward"
+        inputs = Inputs(
+            model,
+            Path(folder),
+            prompts=_prompts(job, model.tokenizer, N_PROMPTS) if is_online else (),
+            reward=reward_model(model, settings.lora) if is_online else None,
+            preferences=() if is_online else _preferences(job, model.tokenizer),
         )
-        for event in events:
-            if isinstance(event, Step) or (isinstance(event, Evaluated) and not watch.marks):
+        began = watch.seconds()
+        if is_online:
+            watch.mark()
+        for event in registry.trainer(job["task"])(settings, inputs, CancelToken()):
+            if isinstance(event, Evaluated) and not watch.marks:
+                watch.mark()  # measured on the pair that is held out; the steps begin
+            if isinstance(event, Step):
+                for metric, seconds in event.metrics.items():
+                    if metric.startswith("time/"):
+                        watch.add(metric.removeprefix("time/"), seconds)
                 watch.mark()
+    if job["task"] == "dpo":
+        watch.share_out("reference", watch.marks[0] - began)
     return {
-        **watch.report(N_PAIRS),
-        "settings": {**_shared_settings(job), "checkpointing": "no"},
+        **watch.report(N_PROMPTS * GROUP if is_online else N_PAIRS),
+        "settings": {
+            **_shared_settings(job),
+            "checkpointing": "no",
+            "micro-batch": f"{job['micro_batch_tokens']} tokens",
+            "torch": torch.__version__,
+        },
     }
+
+
+def _our_settings(job: dict[str, Any]) -> Any:
+    from workbench.config.dpo import DPOSettings
+    from workbench.config.grpo import GRPOSettings
+    from workbench.config.lora import LoraSettings
+    from workbench.config.reward_model import RewardModelSettings
+    from workbench.config.rloo import RLOOSettings
+
+    common = {
+        "micro_batch_tokens": job["micro_batch_tokens"],
+        "checkpoint_every": 0,
+        "lora": LoraSettings(**LORA),
+    }
+    offline = {"batch_size": N_PAIRS, "epochs": 1, "heldout_share": 1e-3, **common}
+    online = {
+        "updates": 1 + job["n_steps"],
+        "batch_size": N_PROMPTS * GROUP,
+        "group_size": GROUP,
+        "max_new_tokens": N_TOKENS,
+        "kl_coef": 0.05,
+        "n_samples": 0,
+        **common,
+    }
+    return {
+        "reward": lambda: RewardModelSettings(**offline),
+        "dpo": lambda: DPOSettings(**offline),
+        "rloo": lambda: RLOOSettings(**online),
+        "grpo": lambda: GRPOSettings(**online),
+    }[job["task"]]()
+
+
+def _prompts(job: dict[str, Any], tokenizer: Any, n: int) -> list[Any]:
+    from tests.benchmarks.ours import prompts_of_ids
+
+    texts = [job["prompts"][i % len(job["prompts"])] for i in range(n)]
+    return prompts_of_ids([tokenizer.encode(text) for text in texts])
 
 
 def _preferences(job: dict[str, Any], tokenizer: Any) -> list[Any]:
     """The pairs of all steps on prompts of their own, and one pair more that is held out."""
-    from tests.benchmarks.ours import prompts_of_ids
     from workbench.data.records import Preference
 
-    n = len(job["chosen"])
-    texts = [job["prompts"][i % N_PAIRS] for i in range(n + 1)]
-    prompts = prompts_of_ids([tokenizer.encode(text) for text in texts])
+    prompts = _prompts(job, tokenizer, len(job["chosen"]) + 1)
     chosen, rejected = [*job["chosen"], " good"], [*job["rejected"], " bad"]
     return [
         Preference(i, prompt, good, bad, "test", "person")

@@ -53,6 +53,12 @@ class Meter:
         if len(self.marks) > self.n_warmup:
             self.phases[phase] = self.phases.get(phase, 0.0) + seconds
 
+    def share_out(self, phase: str, seconds: float) -> None:
+        """Count what was done once, before the first step, as an equal part of every step."""
+        n = len(self.marks) - 1
+        self.marks = [mark + i * seconds / n for i, mark in enumerate(self.marks)]
+        self.phases[phase] = seconds / n * (n - self.n_warmup)
+
     @contextmanager
     def timing(self, phase: str) -> Iterator[None]:
         """Count the time of the body."""
