@@ -16,9 +16,9 @@ from workbench.models.loading import LoadedModel
 
 
 def test_whole_updates_equal_a_twin_in_plain_transformers(
-    model: LoadedModel, tmp_path: Path
+    causal_model: LoadedModel, tmp_path: Path
 ) -> None:
-    how = one_batch("sft")
+    model, how = causal_model, one_batch("sft")
     still = Run("sft", model, how.model_copy(update={"learning_rate": 0.0}), tmp_path / "still")
     adapters.remove_all(model)
     run = Run("sft", model, how, tmp_path / "run")

@@ -198,13 +198,9 @@ class _Server(ThreadingHTTPServer):
                 continue  # it has ended by itself
 
     def handle_error(self, _request: Any, client_address: Any) -> None:
-        is_broken_off = isinstance(sys.exception(), OSError)
-        log.log(
-            logging.INFO if is_broken_off else logging.ERROR,
-            "a request of %s was not answered",
-            client_address[0],
-            exc_info=True,
-        )
+        # A connection that was broken off is the client's affair, anything else a bug.
+        tell = log.info if isinstance(sys.exception(), OSError) else log.error
+        tell("a request of %s was not answered", client_address[0], exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):
