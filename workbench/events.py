@@ -186,10 +186,17 @@ METRICS: Mapping[str, Metric] = {
     "heldout/accuracies": Metric(
         "Held-out accuracy", "", "Share ordered right on prompts kept apart.", (0.5, 1.0)
     ),
-    "loss/q": Metric("Q loss", "", "Squared error of Q against reward and next value."),
-    "loss/heldout_q": Metric(
-        "Held-out Q loss", "", "The same on held-out prompts. A rise means too many epochs."
+    "heldout/q_loss": Metric(
+        "Held-out Q loss", "", "Q loss on prompts kept apart. A rise means too many epochs."
     ),
+    "heldout/explained_variance": Metric(
+        "Held-out explained variance",
+        "",
+        "Share of the variance of held-out returns that Q foresees. 0 is useless. ILQL's Q aims "
+        "above the mean on purpose, so it may be lower than SARSA's.",
+        (0.0, 1.0),
+    ),
+    "loss/q": Metric("Q loss", "", "Squared error of Q against reward and next value."),
     "loss/conservative": Metric(
         "Conservative loss",
         "nats",
@@ -200,9 +207,6 @@ METRICS: Mapping[str, Metric] = {
         "nats",
         "How unlikely the policy finds the answers' tokens, weighted by their advantage.",
     ),
-    "loss/heldout_imitation": Metric(
-        "Held-out imitation loss", "nats", "The same on held-out prompts."
-    ),
     "loss/consistency": Metric(
         "Consistency loss",
         "",
@@ -210,13 +214,6 @@ METRICS: Mapping[str, Metric] = {
     ),
     "values/q": Metric("Mean Q", "", "Mean value of the answers' tokens, in spreads of the score."),
     "values/v": Metric("Mean V", "", "Mean value of the states that the answers pass through."),
-    "values/heldout_explained_variance": Metric(
-        "Held-out explained variance",
-        "",
-        "Share of the held-out returns' variance that Q foresees. 0 is useless. ILQL's Q aims "
-        "above the mean on purpose, so it may be lower than SARSA's.",
-        (0.0, 1.0),
-    ),
     "policy/approx_kl": Metric(
         "Step KL",
         "nats",

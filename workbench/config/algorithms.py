@@ -82,6 +82,14 @@ _GROUP_CHARTS = (
     "policy/approx_kl",
     "completions/mean_length",
 )
+_VALUE_CHARTS = (
+    "loss/q",
+    "heldout/q_loss",
+    "heldout/explained_variance",
+    "values/q",
+    "values/v",
+    "loss/imitation",
+)
 
 EVALUATION = Method("evaluation", "Evaluation")
 BEST_OF_N = Method("best-of-n", "Best of n")
@@ -199,6 +207,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
             frozenset({"answers", "reward"}),
             ilql.ILQLSettings,
             ilql.PRESETS,
+            _VALUE_CHARTS,
         ),
         Algorithm(
             "sarsa",
@@ -208,6 +217,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
             frozenset({"answers", "reward"}),
             sarsa.SARSASettings,
             sarsa.PRESETS,
+            _VALUE_CHARTS,
         ),
         Algorithm(
             "soft-q",
@@ -218,6 +228,14 @@ ALGORITHMS: Mapping[str, Algorithm] = {
             frozenset({"prompts", "reward"}),
             soft_q.SoftQSettings,
             soft_q.PRESETS,
+            (
+                "objective/scores",
+                "objective/kl",
+                "objective/entropy",
+                "loss/consistency",
+                "values/v",
+                "completions/mean_length",
+            ),
         ),
     )
 }

@@ -1,9 +1,4 @@
-"""What ILQL and SARSA share: answers as episodes, Q and V heads, the step, what is saved.
-
-A state is a prompt with the answer so far, an action the next token; the transition appends it,
-and the stop token ends the episode. The reward is the score of the whole answer, paid at its last
-token (or spread, `reward_at`). An answer whose generation was cut is read like any other, as a
-text that ends where it ends.
+"""What ILQL and SARSA share: Q and V heads, the step on a batch of episodes, what is saved.
 
 The heads read the states of the policy's trunk, and their gradients go into its adapter too: one
 forward pass gives the policy's log-probabilities and all values. B answers, T response tokens.
@@ -11,10 +6,8 @@ forward pass gives the policy's log-probabilities and all values. B answers, T r
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
-from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -22,15 +15,12 @@ from torch import Tensor, nn
 
 from workbench.cancel import CancelToken
 from workbench.config.q_learning import QLearningSettings
-from workbench.data.chat_template import encode_answer
-from workbench.data.records import Answered, Prompt
-from workbench.errors import UserError
-from workbench.events import Event, Progress, Warned
-from workbench.models.decoding import pad_answers, pad_prompts, seeds
+from workbench.events import Event
+from workbench.models.decoding import seeds
 from workbench.models.heads import QHead, ScalarHead
 from workbench.models.loading import LoadedModel
 from workbench.models.policy import Guidance
-from workbench.objectives.advantages import place_rewards, rewards_to_go
+from workbench.objectives.advantages import rewards_to_go
 from workbench.objectives.policy_gradient import explained_variance
 from workbench.objectives.q_learning import (
     advantage_weights,
@@ -38,9 +28,9 @@ from workbench.objectives.q_learning import (
     conservative_loss,
     polyak_,
 )
-from workbench.rewards.base import PrefixReward, RewardFunction
 from workbench.training import offline
 from workbench.training.batches import accumulate, micro_batches
+from workbench.training.episodes import Batch, Episode, batched, scored, shaped
 from workbench.training.inputs import Inputs
 from workbench.training.learner import Learner
 from workbench.training.loop import require_finite
@@ -48,37 +38,10 @@ from workbench.training.on_policy import save_adapter
 from workbench.training.tally import Totals
 
 _HEADS = 5  # what a key of `seeds` is for
-_FEWEST_ANSWERS = 8
-_SCORED_AT_ONCE = 64
 # Without gradients only one layer's activations are in memory, not all.
 _FORWARD_FACTOR = 4
 
 S = TypeVar("S", bound=QLearningSettings)
-
-
-class Episode(NamedTuple):
-    """An answer as states, actions and rewards."""
-
-    prompt_id: int
-    prompt: tuple[int, ...]
-    answer: tuple[int, ...]  # with exactly one stop token, at its end
-    score: float  # paid at the last token
-    gains: tuple[float, ...]  # paid at each token
-
-    @property
-    def width(self) -> int:
-        """Tokens of prompt and answer."""
-        return len(self.prompt) + len(self.answer)
-
-
-class Batch(NamedTuple):
-    """Episodes side by side."""
-
-    prompt_ids: Tensor  # (B, P) left-padded
-    prompt_mask: Tensor  # (B, P) bool
-    response_ids: Tensor  # (B, T) right-padded
-    is_response: Tensor  # (B, T) bool
-    rewards: Tensor  # (B, T), 0 outside
 
 
 class View(NamedTuple):
@@ -199,15 +162,14 @@ def run(
 
     Raises:
         UserError: Too few answers, no reward, or numbers that are not numbers any more.
-        Cancelled: The token was cancelled.
+        Cancelled: The token was cancelled, or stopped before anything was learned.
     """
-    reward, settings = inputs.need_reward(), learner.settings
-    with learner.model.checking(cancel.raise_if_cancelled):
-        episodes = yield from _episodes(learner, inputs.answers, reward, cancel)
+    settings = learner.settings
+    episodes = yield from scored(learner, inputs, cancel)
     split = offline.split_by_prompt(
         [e.prompt_id for e in episodes], settings.heldout_share, settings.seed
     )
-    episodes = _shaped(episodes, [i for items in split.train for i in items], settings)
+    episodes = shaped(episodes, [i for items in split.train for i in items], settings)
     heldout = [episodes[i] for i in split.heldout]
     yield from offline.run(
         learner,
@@ -229,14 +191,16 @@ def _learn(
     totals: Totals,
 ) -> Generator[Event, None, dict[str, float]]:
     """One optimiser step on some episodes, then a step of the target copies."""
-    n_tokens = sum(len(episodes[i].answer) for i in rows)
+    n_tokens = sum(episodes[i].n_actions for i in rows)
 
     def loss_of(part: list[int]) -> tuple[Tensor, dict[str, Tensor]]:
-        batch = _batch(learner.model, [episodes[i] for i in part])
+        batch = batched(learner.model, [episodes[i] for i in part])
         return _loss(learner, heads, losses_of, batch, n_tokens)
 
-    widths = {i: episodes[i].width for i in rows}
-    totals.add((yield from accumulate(learner, rows, widths, loss_of)))
+    widths = {i: len(episodes[i]) for i in rows}
+    figures = yield from accumulate(learner, rows, widths, loss_of)
+    require_finite([figures["loss/q"]], "The loss")
+    totals.add(figures)
     learner.step(totals)
     heads.follow()
     return {}
@@ -269,12 +233,12 @@ def _evaluate(
     learner: Learner[S], heads: Heads, losses_of: LossesOf, episodes: Sequence[Episode]
 ) -> dict[str, float]:
     """Figures of answers to other prompts; above all, whether Q foresees what they earn."""
-    n_tokens = sum(len(e.answer) for e in episodes)
-    widths, sums = [e.width for e in episodes], dict.fromkeys(_HELDOUT.values(), 0.0)
+    n_tokens = sum(e.n_actions for e in episodes)
+    widths, sums = list(map(len, episodes)), dict.fromkeys(_HELDOUT.values(), 0.0)
     q_hats, returns = [], []
     budget = learner.micro_batch_tokens * _FORWARD_FACTOR
     for rows in micro_batches(range(len(episodes)), widths, budget):
-        batch = _batch(learner.model, [episodes[i] for i in rows])
+        batch = batched(learner.model, [episodes[i] for i in rows])
         view = heads.view(learner, batch, with_logsumexp=False)
         losses = losses_of(view, batch)._asdict()
         for part, name in _HELDOUT.items():
@@ -284,111 +248,7 @@ def _evaluate(
         returns.append(to_go[batch.is_response])
     q_hat, to_go = torch.cat(q_hats), torch.cat(returns)
     explained = explained_variance(q_hat, to_go, torch.ones_like(q_hat, dtype=torch.bool))
-    return {**sums, "values/heldout_explained_variance": float(explained)}
+    return {**sums, "heldout/explained_variance": float(explained)}
 
 
-_HELDOUT = {"q": "loss/heldout_q", "imitation": "loss/heldout_imitation"}
-
-
-def _batch(model: LoadedModel, episodes: Sequence[Episode]) -> Batch:
-    prompt_ids, prompt_mask = pad_prompts(model, [e.prompt for e in episodes])
-    response_ids, is_response = pad_answers(model, [e.answer for e in episodes])
-    gains = torch.tensor([gain for e in episodes for gain in e.gains], device=model.device)
-    blank = torch.zeros(is_response.shape, device=model.device)
-    rewards = place_rewards(
-        torch.tensor([e.score for e in episodes], device=model.device),
-        blank,
-        is_response,
-        0.0,
-        token_rewards=blank.masked_scatter(is_response, gains),
-    )
-    return Batch(prompt_ids, prompt_mask, response_ids, is_response, rewards)
-
-
-def _episodes(
-    learner: Learner[S], answers: Sequence[Answered], reward: RewardFunction, cancel: CancelToken
-) -> Generator[Event, None, list[Episode]]:
-    """The usable answers with what they earned."""
-    model = learner.model
-    longest = min(learner.settings.max_length, model.context_length)
-    encoded, n_long = _encoded(model, answers, longest)
-    if n_long:
-        yield Warned(
-            f"{n_long} answers are longer than {longest} tokens and were left out.",
-            "Raise Longest text if the model's context allows it.",
-        )
-    episodes: list[Episode] = []
-    for start in range(0, len(encoded), _SCORED_AT_ONCE):
-        cancel.raise_if_cancelled()
-        yield Progress(start, len(encoded), "Scoring the answers")
-        episodes += _scored(learner, encoded[start : start + _SCORED_AT_ONCE], reward)
-    require_finite([e.score for e in episodes], f"The score of {reward.name}")
-    return episodes
-
-
-_Encoded = tuple[Prompt, tuple[int, ...], tuple[int, ...]]  # and ids of prompt and answer
-
-
-def _encoded(
-    model: LoadedModel, answers: Sequence[Answered], longest: int
-) -> tuple[list[_Encoded], int]:
-    """The answers that are short enough, and the number of the others."""
-    encoded: list[_Encoded] = []
-    for answered in answers:
-        prompt = tuple(model.encode_prompt(answered.prompt.messages))
-        answer = tuple(encode_answer(model.tokenizer, answered.answer, model.stop_id))
-        if len(prompt) + len(answer) <= longest:
-            encoded.append((answered.prompt, prompt, answer))
-    n_prompts = len({prompt.id for prompt, _, _ in encoded})
-    if len(encoded) < _FEWEST_ANSWERS or n_prompts < 2:
-        raise UserError(
-            f"There are {len(encoded)} usable answers to {n_prompts} prompts; learning values "
-            f"needs at least {_FEWEST_ANSWERS} answers to 2 prompts.",
-            "Generate or import more answers.",
-        )
-    return encoded, len(answers) - len(encoded)
-
-
-def _scored(
-    learner: Learner[S], encoded: Sequence[_Encoded], reward: RewardFunction
-) -> list[Episode]:
-    """Each process scores its share, and all get all."""
-    mine = encoded[learner.ranks.share(len(encoded))]
-    messages = [prompt.messages for prompt, _, _ in mine]
-    answers = [answer for _, _, answer in mine]
-    if learner.settings.reward_at == "end":
-        scores = reward.score(messages, answers)
-        gains = [(0.0,) * len(answer) for answer in answers]
-    elif isinstance(reward, PrefixReward):
-        potentials = reward.score_prefixes(messages, answers)
-        scores = [potential[-1] for potential in potentials]
-        gains = [tuple(b - a for a, b in pairwise(potential)) for potential in potentials]
-    else:
-        raise UserError(
-            f"{reward.name} can only score whole answers.",
-            "Set Reward at to end, or choose a reward model.",
-        )
-    episodes = [
-        Episode(prompt.id, ids, answer, score, gain)
-        for (prompt, ids, answer), score, gain in zip(mine, scores, gains, strict=True)
-    ]
-    return [episode for part in learner.ranks.gathered(episodes) for episode in part]
-
-
-def _shaped(
-    episodes: Sequence[Episode], known: Sequence[int], settings: QLearningSettings
-) -> list[Episode]:
-    """Scores normalised by those of `known`, less what the tokens get of them already."""
-    shift, scale = 0.0, 1.0
-    if settings.normalise_scores:
-        scores = [episodes[i].score for i in known]
-        shift, scale = statistics.fmean(scores), max(statistics.pstdev(scores), 1e-6)
-    shaped = []
-    for episode in episodes:
-        gains = tuple(gain / scale for gain in episode.gains)
-        # The rest (shift, the score before the first token) is paid at the end, so that the sum
-        # over an answer stays its score.
-        paid = sum(gains) if settings.reward_at == "token" else 0.0
-        score = (episode.score - shift) / scale - paid
-        shaped.append(episode._replace(score=score, gains=gains))
-    return shaped
+_HELDOUT = {"q": "heldout/q_loss", "imitation": "heldout/loss"}

@@ -36,9 +36,10 @@ from workbench.objectives.q_learning import (
     td_target,
 )
 from workbench.training import q_learning
+from workbench.training.episodes import Batch
 from workbench.training.inputs import Inputs
 from workbench.training.learner import begin
-from workbench.training.q_learning import Batch, Heads, Losses, View, conservatism, imitation
+from workbench.training.q_learning import Heads, Losses, View, conservatism, imitation
 
 
 def train(settings: SARSASettings, inputs: Inputs, cancel: CancelToken) -> Iterator[Event]:

@@ -6,9 +6,8 @@ a scalar head are a Q function, and no other head is needed. They are right exac
     V(s_t) − γV(s_{t+1}) − r_t + β·log(π(y_t|s_t)/ref(y_t|s_t)) = 0
 
 for every token of any answer, and then π is the policy with the largest reward − β·KL: for an
-answer of one token
-ref·exp(r/β), normalised. The square of the left side is the loss (path consistency), for single
-tokens, summed from each token to the end, or both.
+answer of one token ref·exp(r/β), normalised. The square of the left side is the loss (path
+consistency), for single tokens, summed from each token to the end, or both.
 
 One update: answer a batch of prompts with the policy, then `epochs` passes in `minibatches`
 steps over the squares. Unlike a policy gradient, whose first passes alone are right, this holds
