@@ -222,9 +222,10 @@ def test_a_reward_for_whole_answers_only_says_so(llama: LoadedModel, tmp_path: P
 
 
 def test_a_reward_model_pays_token_by_token(
-    model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    causal_model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its own beginnings of answers add up to its score."""
+    model = causal_model
     reward = RewardModel.fresh(model, LoraSettings(r=2), seed=1)
     for parameter in reward.trainable:
         parameter.data += 0.1

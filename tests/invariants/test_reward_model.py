@@ -59,9 +59,10 @@ def test_scores_are_bit_equal_after_saving_and_loading(model: LoadedModel, tmp_p
 
 @torch.no_grad()
 def test_plain_transformers_and_peft_give_the_same_scores(
-    model: LoadedModel, tmp_path: Path
+    causal_model: LoadedModel, tmp_path: Path
 ) -> None:
     """The folder is an ordinary SEQ_CLS adapter: no code of ours is needed to use it."""
+    model = causal_model
     reward = _fresh(model)
     reward.save(tmp_path)
     base = AutoModelForSequenceClassification.from_pretrained(
@@ -82,8 +83,9 @@ def test_plain_transformers_and_peft_give_the_same_scores(
 
 
 @torch.no_grad()
-def test_the_score_is_read_at_the_last_real_token(model: LoadedModel) -> None:
+def test_the_score_is_read_at_the_last_real_token(causal_model: LoadedModel) -> None:
     """Also with end tokens inside the prompt and padding ids inside the answer."""
+    model = causal_model
     reward = _fresh(model)
     sequences = [Encoded((5, EOS), (4, model.pad_id, 9, EOS)), Encoded((4,), (EOS,))]
     together = reward.forward(sequences)
@@ -92,6 +94,25 @@ def test_the_score_is_read_at_the_last_real_token(model: LoadedModel) -> None:
             ids = torch.tensor([prompt + answer])
             states = model.model.base_model(input_ids=ids).last_hidden_state
             assert_close(together[row], reward.head(states)[0, -1], FORWARD)
+
+
+@torch.no_grad()
+def test_an_encoder_decoder_scores_at_the_decoders_last_token(folders: dict[str, Path]) -> None:
+    """The decoder begins with its start token, so the last token of the answer is its last input."""
+    model = tinymodels.load(folders["t5"])
+    reward = _fresh(model)
+    sequences = [Encoded((5, EOS), (4, model.pad_id, 9, EOS)), Encoded((4, EOS), (EOS,))]
+    together = reward.forward(sequences)
+    start = model.model.config.decoder_start_token_id
+    with adapters.active(model, "reward"):
+        for row, (prompt, answer) in enumerate(sequences):
+            output = model.model(
+                input_ids=torch.tensor([prompt]),
+                decoder_input_ids=torch.tensor([(start, *answer)]),
+                output_hidden_states=True,
+            )
+            score = reward.head(output.decoder_hidden_states[-1])[0, -1]
+            assert_close(together[row], score, FORWARD)
 
 
 def test_what_else_is_scored_changes_no_score(model: LoadedModel) -> None:

@@ -78,7 +78,7 @@ class QHead(nn.Module):
         taken: Tensor = self._embedding()[ids].to(query.dtype)
         return value + (query * taken).sum(-1)
 
-    def logsumexp(
+    def log_partition(
         self,
         states: Tensor,  # (N, H)
         temperature: float = 1.0,

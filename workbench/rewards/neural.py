@@ -46,6 +46,21 @@ model = PeftModel.from_pretrained(base, "this folder").eval()
 """
 
 
+# Transformers' classifiers of the T5 kind have another head and read another position.
+_CARD_OF_ENCODER_DECODER = """---
+base_model: {base}
+library_name: peft
+tags: [reward-model, rlhf, lora]
+---
+
+# Reward model
+
+LoRA adapter and score head on an encoder-decoder, written by RLHF Workbench, which reads it. The
+score is w · h: w is `base_model.model.score.weight` of the weights here, h the decoder's last hidden
+state after the answer and its stop token, the prompt being the encoder's input.
+"""
+
+
 class Encoded(NamedTuple):
     """Token ids of a prompt and of an answer that ends with exactly one stop token."""
 
@@ -92,7 +107,8 @@ class RewardModel:
         """Write a folder that PEFT loads on AutoModelForSequenceClassification(num_labels=1)."""
         adapters.save(self.base, ADAPTER, self.lora, folder, score_head=self.head)
         base = self.base.info.hub_id or self.base.info.name
-        card = _CARD.format(base=base, pad_id=self.base.pad_id)
+        text = _CARD_OF_ENCODER_DECODER if self.base.info.is_encoder_decoder else _CARD
+        card = text.format(base=base, pad_id=self.base.pad_id)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
     def encode(self, prompt: Sequence[Message], answer: Sequence[int]) -> Encoded:
