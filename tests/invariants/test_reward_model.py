@@ -98,7 +98,7 @@ def test_the_score_is_read_at_the_last_real_token(causal_model: LoadedModel) -> 
 
 @torch.no_grad()
 def test_an_encoder_decoder_scores_at_the_decoders_last_token(folders: dict[str, Path]) -> None:
-    """The decoder begins with its start token, so the last token of the answer is its last input."""
+    """The decoder begins with its start token: the answer's last token is its last input."""
     model = tinymodels.load(folders["t5"])
     reward = _fresh(model)
     sequences = [Encoded((5, EOS), (4, model.pad_id, 9, EOS)), Encoded((4, EOS), (EOS,))]
@@ -111,7 +111,9 @@ def test_an_encoder_decoder_scores_at_the_decoders_last_token(folders: dict[str,
                 decoder_input_ids=torch.tensor([(start, *answer)]),
                 output_hidden_states=True,
             )
-            score = reward.head(output.decoder_hidden_states[-1])[0, -1]
+            # As its tied output head reads them: scaled.
+            states = output.decoder_hidden_states[-1] * model.model.config.d_model**-0.5
+            score = reward.head(states)[0, -1]
             assert_close(together[row], score, FORWARD)
 
 

@@ -55,9 +55,10 @@ tags: [reward-model, rlhf, lora]
 
 # Reward model
 
-LoRA adapter and score head on an encoder-decoder, written by RLHF Workbench, which reads it. The
-score is w · h: w is `base_model.model.score.weight` of the weights here, h the decoder's last hidden
-state after the answer and its stop token, the prompt being the encoder's input.
+LoRA adapter and score head on an encoder-decoder, written by RLHF Workbench, which reads it.
+The score is w · h: w is `base_model.model.score.weight` of the weights here, h the decoder's last
+hidden state after the answer and its stop token, as the output head gets it (with tied embeddings
+T5 scales it by 1/√d_model first); the prompt is the encoder's input.
 """
 
 
