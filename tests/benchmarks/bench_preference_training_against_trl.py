@@ -60,7 +60,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--task", nargs="+", choices=TASKS, default=TASKS)
     parser.add_argument("--steps", type=int, default=2, help="timed ones, after one warm-up")
-    parser.add_argument("--model", choices=("starter", "1b"), default="starter")
+    parser.add_argument("--model", choices=("starter", "tiny", "1b"), default="starter")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--micro-batch-tokens", type=int, default=256, help="of our side")
     parser.add_argument("--only", choices=("ours", "trl"), help="measure one side, no ratio")
