@@ -19,6 +19,7 @@ from workbench.ui.theme import bold
 from workbench.ui.widgets import ElidedLabel
 
 _USABLE = ("done", "stopped")
+_IN_DOUBT = "ppo"
 _TOOLTIP = Qt.ItemDataRole.ToolTipRole
 
 
@@ -37,6 +38,7 @@ class TrainInputs(QWidget):
         for how in ALGORITHMS.values():
             self.method.addItem(how.title, how.name)
             self.method.setItemData(self.method.count() - 1, how.when, _TOOLTIP)
+        self.method.setCurrentIndex(self.method.findData(_IN_DOUBT))
         self.method.currentIndexChanged.connect(self._on_method)
         self.when = QLabel()
         self.when.setWordWrap(True)
