@@ -133,8 +133,8 @@ def test_padding_gives_no_nan_and_changes_no_gradient(model: LoadedModel) -> Non
 @torch.no_grad()
 def test_fused_and_plain_head_agree(model: LoadedModel) -> None:
     fused, states = _measure(model, [0, 1, 2, 3])
-    assert model._has_plain_head
-    model._has_plain_head = False
+    assert model._head.is_plain
+    model._head.is_plain = False
     plain, _ = _measure(model, [0, 1, 2, 3])
     assert_close(plain, fused, FLOAT32)
     assert states.shape[-1] == model.hidden_size

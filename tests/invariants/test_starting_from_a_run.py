@@ -36,9 +36,10 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @torch.no_grad()
 def test_a_run_that_starts_from_another_is_held_near_to_it(
-    name: str, model: LoadedModel, tmp_path: Path
+    name: str, causal_model: LoadedModel, tmp_path: Path
 ) -> None:
     """The policy begins as a copy, the reference is that adapter and keeps every bit of it."""
+    model = causal_model
     with torch.enable_grad():
         first = Run("sft", model, settings("sft", epochs=2), tmp_path / "sft")
     start = adapters.state(model, "policy")
@@ -96,7 +97,10 @@ def test_a_resumed_run_keeps_its_start_as_its_reference(
 
 
 @torch.no_grad()
-def test_ppo_starts_from_a_fine_tuned_policy_at_kl_0(model: LoadedModel, tmp_path: Path) -> None:
+def test_ppo_starts_from_a_fine_tuned_policy_at_kl_0(
+    causal_model: LoadedModel, tmp_path: Path
+) -> None:
+    model = causal_model
     with torch.enable_grad():
         first = Run("sft", model, settings("sft", epochs=2), tmp_path / "sft")
     start = adapters.state(model, "policy")

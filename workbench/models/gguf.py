@@ -55,7 +55,7 @@ def convert(path: Path, cancel: CancelToken) -> Generator[Progress, None, Path]:
     if (target / "config.json").is_file():
         return target
     # torch and transformers: not needed when the folder is there already.
-    from workbench.models.loading import weights_progress
+    from workbench.models.weights import weights_progress
 
     with atomic_folder(target) as folder:
         yield Progress(1, _N_PHASES, "Taking the weights apart (half a minute, once)")
@@ -84,7 +84,7 @@ def _load_weights(path: Path, cancel: CancelToken) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from workbench.models.loading import weights_progress
+    from workbench.models.weights import weights_progress
 
     try:
         with weights_progress(cancel, lambda *_: None):

@@ -78,7 +78,7 @@ class QHead(nn.Module):
         taken: Tensor = self._embedding()[ids].to(query.dtype)
         return value + (query * taken).sum(-1)
 
-    def log_partition(
+    def log_sum_exp(
         self,
         states: Tensor,  # (N, H)
         temperature: float = 1.0,

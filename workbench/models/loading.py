@@ -5,12 +5,11 @@ B batch, P prompt tokens, R response tokens, H hidden size, V vocabulary.
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +17,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
-    BitsAndBytesConfig,
 )
-from transformers.utils import logging as hf_logging
 
 from workbench.cancel import CancelToken
 from workbench.data.chat_template import encode_prompt, encode_source
@@ -30,14 +27,14 @@ from workbench.models import encoder_decoder, lora_layers
 from workbench.models.catalog import ModelInfo
 from workbench.models.growing import Growing, GrowingAnswers, GrowingTexts
 from workbench.models.layers import Blocks
-from workbench.objectives.logprobs import entropy, linear_logps, token_logps
+from workbench.models.output_head import OutputHead
+from workbench.models.special_tokens import find_pad_id, find_stop_ids
+from workbench.models.weights import OnProgress, Quantise, nf4, weights_progress
 from workbench.objectives.masking import position_ids
 
 log = logging.getLogger(__name__)
 
-OnProgress = Callable[[int, int, str], None]
 Check = Callable[[], None]
-Quantise = Literal["none", "nf4"]
 
 
 class Trunk(NamedTuple):
@@ -86,13 +83,13 @@ class LoadedModel:
         self.info = info
         self.device = next(model.parameters()).device
         self.dtype = next(model.parameters()).dtype
-        self.stop_ids = _stop_ids(model, tokenizer)
+        self.stop_ids = find_stop_ids(model, tokenizer)
         self.stop_id = (
             tokenizer.eos_token_id
             if tokenizer.eos_token_id in self.stop_ids
             else min(self.stop_ids)
         )
-        self.pad_id = _pad_id(model, tokenizer, self.stop_ids)
+        self.pad_id = find_pad_id(model, tokenizer, self.stop_ids)
         model.config.pad_token_id = self.pad_id
         self.context_length = info.context_length
         self.hidden_size: int = model.get_output_embeddings().weight.shape[1]
@@ -108,14 +105,13 @@ class LoadedModel:
         reading = [] if self._reading is None else self._reading.modules
         for block in [*reading, *self._blocks.modules]:
             block.register_forward_pre_hook(self._check_cancelled)
-        self._state_scale = 1.0
-        self._has_plain_head = self._probe_head()
+        self._head = OutputHead(model)
+        self._probe_head()
 
     @property
     def output_head(self) -> nn.Module:
         """The linear map from states to logits; its weight (V, H) embeds the tokens."""
-        head: nn.Module = self.model.get_output_embeddings()
-        return head
+        return self._head.module
 
     @contextmanager
     def checking(self, check: Check) -> Iterator[None]:
@@ -280,7 +276,7 @@ class LoadedModel:
         with self._as_gradients_need():
             source = encoder_decoder.encode(self.model, prompt_ids, prompt_mask)
             output = encoder_decoder.decode(self.model, source, ids, use_cache=False)
-        states: Tensor = output.last_hidden_state * self._state_scale
+        states: Tensor = output.last_hidden_state * self._head.state_scale
         return states
 
     @contextmanager
@@ -334,60 +330,28 @@ class LoadedModel:
         Returns:
             Two float32 tensors (B, R).
         """
-        hidden, tokens = states[is_response], ids[is_response]
-        if self._has_plain_head:
-            weight, bias = self.output_head.weight, getattr(self.output_head, "bias", None)
-            assert isinstance(weight, Tensor)
-            flat, entropies = linear_logps(
-                hidden,
-                weight,
-                tokens,
-                temperature,
-                bias=bias,
-                with_entropy_grad=with_entropy_grad,
-            )
-        else:
-            logits = self.logits(hidden)
-            flat, entropies = token_logps(logits, tokens, temperature), entropy(logits, temperature)
-        blank = flat.new_zeros(ids.shape)
-        return (
-            blank.masked_scatter(is_response, flat),
-            blank.masked_scatter(is_response, entropies),
-        )
+        return self._head.logps(states, ids, is_response, temperature, with_entropy_grad)
 
     def read(self, prompt_ids: Tensor, prompt_mask: Tensor) -> Growing:
         """Begin answers to prompts (B, P), left-padded, that grow token by token in a cache."""
         if self.is_encoder_decoder:
             source = encoder_decoder.encode(self.model, prompt_ids, prompt_mask)
-            return GrowingAnswers(self.model, source, self._state_scale)
+            return GrowingAnswers(self.model, source, self._head.state_scale)
         return GrowingTexts(self.model, prompt_ids, prompt_mask, self._takes_positions)
 
     def logits(self, states: Tensor) -> Tensor:  # (..., H) -> (..., V) float32
         """Logits, with what the architecture does after its head (soft caps, scales)."""
-        logits: Tensor = self.output_head(states)
-        return (logits if self._has_plain_head else self._changed(logits)).float()
-
-    def _changed(self, logits: Tensor) -> Tensor:
-        config = self.model.config.get_text_config()
-        if scale := getattr(config, "logit_scale", None):
-            logits = logits * scale
-        if divisor := getattr(config, "logits_scaling", None):
-            logits = logits / divisor
-        if cap := getattr(config, "final_logit_softcapping", None):
-            logits = cap * torch.tanh(logits / cap)
-        return logits
+        return self._head.logits(states)
 
     @torch.no_grad()
-    def _probe_head(self) -> bool:
-        """Whether logits are a plain linear map of the states; refuse what has no known map."""
+    def _probe_head(self) -> None:
+        """Learn how logits come from states; refuse what has no known map.
+
+        Raises:
+            UserError: They do not come by anything known here.
+        """
         ids = torch.tensor([[self.stop_id, self.stop_id]], device=self.device)
         mask = torch.ones_like(ids, dtype=torch.bool)
-        tolerance = 1e-3 if self.dtype == torch.float32 else 5e-2
-        head = self.output_head
-
-        def is_near(logits: Tensor) -> bool:
-            return torch.allclose(logits.float(), wanted.float(), rtol=tolerance, atol=tolerance)
-
         with self._blocks.being_watched():
             if self.is_encoder_decoder:
                 wanted = self.model(input_ids=ids, decoder_input_ids=ids, use_cache=False).logits
@@ -396,19 +360,11 @@ class LoadedModel:
                 kwargs = self.forward_kwargs(mask)
                 wanted = self.model(input_ids=ids, use_cache=False, **kwargs).logits
                 states = self.states(ids, mask)
-        if is_near(head(states)):
-            return True
-        if is_near(self._changed(head(states))):
-            return False
-        # T5 with tied embeddings shrinks its states before the head (Raffel et al. 2020, in the
-        # code only); transformers tells it by another setting every few versions.
-        if self.is_encoder_decoder and is_near(head(states * self.hidden_size**-0.5)):
-            self._state_scale = self.hidden_size**-0.5
-            return True
-        raise UserError(
-            f"{self.info.name} changes its logits in a way that cannot be scored here.",
-            "Choose another model.",
-        )
+        if not self._head.learn(states, wanted):
+            raise UserError(
+                f"{self.info.name} changes its logits in a way that cannot be scored here.",
+                "Choose another model.",
+            )
 
 
 def load(
@@ -443,7 +399,7 @@ def load(
         precision = torch.bfloat16 if chosen == "cuda" else torch.float32
     else:
         precision = getattr(torch, dtype)
-    options = _nf4(chosen, precision) if quantise == "nf4" else {}
+    options = nf4(chosen, precision) if quantise == "nf4" else {}
     on_progress(0, 0, f"Reading the tokenizer of {info.name}")
     try:
         tokenizer = AutoTokenizer.from_pretrained(info.path)
@@ -471,100 +427,9 @@ def load(
     return LoadedModel(model.to(chosen), tokenizer, info)
 
 
-def _nf4(device: str, dtype: torch.dtype) -> dict[str, Any]:
-    """Options for weights in 4-bit NormalFloat, their scales quantised again (QLoRA, section 3).
-
-    Dettmers et al. 2023, arXiv:2305.14314. The output head stays as it is.
-    """
-    if torch.device(device).type != "cuda":
-        raise UserError(
-            "4-bit weights need a CUDA card, and the model is to be on another device.",
-            "Load it without 4-bit weights.",
-        )
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise UserError(
-            "4-bit weights need the package bitsandbytes, which is not installed.",
-            'Install it with: pip install "rlhf-workbench[gpu]"',
-        )
-    make: Any = BitsAndBytesConfig
-    config = make(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
-    )
-    return {"quantization_config": config, "device_map": {"": device}}
-
-
-@contextmanager
-def weights_progress(cancel: CancelToken, on_progress: OnProgress) -> Iterator[None]:
-    """Turn transformers' progress bar into ours, and its every tick into a chance to cancel."""
-
-    def hook(_factory: Any, args: Any, kwargs: Any) -> Any:
-        items = args[0] if args else kwargs.get("iterable", ())
-        return _Ticks(items, kwargs.get("total"))
-
-    class _Ticks:
-        def __init__(self, items: Any, total: int | None) -> None:
-            self.items = items
-            self.total = total or (len(items) if hasattr(items, "__len__") else 0)
-
-        def __iter__(self) -> Iterator[Any]:
-            for done, item in enumerate(self.items):
-                cancel.raise_if_cancelled()
-                on_progress(done, self.total, "Loading weights")
-                yield item
-
-        def __enter__(self) -> _Ticks:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            self.close()
-
-        def update(self, _n: int = 1) -> None:
-            cancel.raise_if_cancelled()
-
-        def close(self) -> None:
-            on_progress(self.total, self.total, "Loading weights")
-
-    previous = hf_logging.set_tqdm_hook(hook)
-    try:
-        yield
-    finally:
-        hf_logging.set_tqdm_hook(previous)
-
-
 def _name_of(model: Any, wanted: Any) -> str:
     return next(str(name) for name, module in model.named_modules() if module is wanted)
 
 
 def _same(states: Tensor) -> Tensor:
     return states
-
-
-def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Stop tokens of the model's generation settings and of its tokenizer."""
-    ids: set[int] = set()
-    for eos in (
-        getattr(model.generation_config, "eos_token_id", None),
-        model.config.get_text_config().eos_token_id,
-        tokenizer.eos_token_id,
-    ):
-        ids |= set(eos) if isinstance(eos, list | tuple) else {eos} if eos is not None else set()
-    if not ids:
-        raise UserError(
-            "This model has no token that ends an answer.",
-            "Choose a model whose tokenizer has an eos token.",
-        )
-    return frozenset(ids)
-
-
-def _pad_id(model: Any, tokenizer: Any, stop_ids: frozenset[int]) -> int:
-    """A padding id that is no stop token.
-
-    Masks are explicit everywhere here, so the id itself only matters to readers of an exported
-    reward model, which pool at the last token that is not padding.
-    """
-    candidates = [model.config.get_text_config().pad_token_id, tokenizer.pad_token_id]
-    candidates += [tokenizer.unk_token_id, tokenizer.bos_token_id, 0]
-    return next(int(c) for c in candidates if c is not None and c not in stop_ids)

@@ -105,7 +105,7 @@ class Heads:
         with torch.no_grad():
             q_hats = [head.forward_taken(hidden, ids) for head in self._targets] or qs
             q_hat = torch.stack(q_hats).amin(0)
-        sums = [head.log_partition(hidden) for head in self._q] if with_logsumexp else []
+        sums = [head.log_sum_exp(hidden) for head in self._q] if with_logsumexp else []
         return View(
             logps=logps,
             qs=[placed(q) for q in qs],

@@ -107,6 +107,26 @@ def test_equal_prompts_are_read_once_with_the_same_answers(model: LoadedModel) -
         assert_close(together.logps[row, :n], alone.logps[0], FORWARD)
 
 
+@torch.no_grad()
+def test_recorded_logps_are_those_of_one_plain_forward(model: LoadedModel) -> None:
+    """Soft caps and scaled states included, in decoding and in training alike."""
+    samples = _sample(model, PROMPTS, temperature=0.7)
+    trained, _ = model.logps(
+        model.response_states(*samples[:4]), samples.response_ids, samples.is_response, 0.7
+    )
+    for row, (prompt, answer) in enumerate(zip(PROMPTS, _answers(samples), strict=True)):
+        if model.is_encoder_decoder:
+            start = model.model.config.decoder_start_token_id
+            ids = torch.tensor([[start, *answer[:-1]]])
+            output = model.model(input_ids=torch.tensor([prompt]), decoder_input_ids=ids)
+        else:
+            output = model.model(input_ids=torch.tensor([prompt + answer[:-1]]))
+        n = len(answer)
+        logps = (output.logits[0, -n:] / 0.7).log_softmax(-1)[torch.arange(n), torch.tensor(answer)]
+        assert_close(samples.logps[row, :n], logps, FORWARD)
+        assert_close(trained[row, :n], logps, FORWARD)
+
+
 def test_logps_that_nobody_wants_are_0_and_change_no_answer(model: LoadedModel) -> None:
     plain = _sample(model, PROMPTS)
     quick = _sample(model, PROMPTS, wants_logps=False)

@@ -61,7 +61,7 @@ def test_q_is_the_formula(output_head: nn.Linear, states: Tensor) -> None:
     assert_close(q.forward_taken(states, IDS), table[torch.arange(N), IDS], FLOAT32)
     for temperature in (0.3, 1.0, 5.0):
         wanted = (table / temperature).exp().sum(-1).log()
-        assert_close(q.log_partition(states, temperature), wanted, FLOAT32)
+        assert_close(q.log_sum_exp(states, temperature), wanted, FLOAT32)
 
 
 def test_q_is_0_before_learning_and_can_learn(output_head: nn.Linear, states: Tensor) -> None:
@@ -76,7 +76,7 @@ def test_q_is_0_before_learning_and_can_learn(output_head: nn.Linear, states: Te
 
 
 @pytest.mark.parametrize("chunk_entries", [1, 3 * V, 2**23])
-def test_logsumexp_does_not_depend_on_its_chunks(
+def test_log_sum_exp_does_not_depend_on_its_chunks(
     chunk_entries: int, output_head: nn.Linear, states: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Values and gradients, against torch's own over the whole table."""
@@ -86,7 +86,7 @@ def test_logsumexp_does_not_depend_on_its_chunks(
     plain = (q.values_all(states) / 0.7).logsumexp(-1)
     wanted = torch.autograd.grad(plain.sum(), inputs)
     monkeypatch.setattr(logprobs, "_CHUNK_ENTRIES", chunk_entries)
-    chunked = q.log_partition(states, 0.7)
+    chunked = q.log_sum_exp(states, 0.7)
     assert_close(chunked, plain, FLOAT64)
     for actual, expected in zip(torch.autograd.grad(chunked.sum(), inputs), wanted, strict=True):
         assert_close(actual, expected, FLOAT64)
@@ -107,7 +107,7 @@ def test_gradients_are_finite_differences(output_head: nn.Linear, states: Tensor
         assert torch.autograd.gradcheck(f, inputs)
 
     of("forward_taken")
-    of("log_partition")
+    of("log_sum_exp")
 
 
 class _Calling(nn.Module):
@@ -148,7 +148,7 @@ def test_a_bf16_model_has_fp32_values(output_head: nn.Linear, states: Tensor) ->
     q = _learned(output_head.bfloat16())
     low = states.bfloat16()
     table = _loop(q, output_head.weight, low)
-    for values in (q.values_all(low), q.forward_taken(low, IDS), q.log_partition(low)):
+    for values in (q.values_all(low), q.forward_taken(low, IDS), q.log_sum_exp(low)):
         assert values.dtype == torch.float32
     assert_close(q.values_all(low), table, FLOAT32)
-    assert_close(q.log_partition(low), table.exp().sum(-1).log(), FLOAT32)
+    assert_close(q.log_sum_exp(low), table.exp().sum(-1).log(), FLOAT32)
