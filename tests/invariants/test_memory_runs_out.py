@@ -152,7 +152,7 @@ def test_answers_are_drawn_again_half_as_many_at_once(
     assert _warnings(run) == [
         "Memory ran out with 16 answers at once; they are drawn again, 8 at once."
     ]
-    state = json.loads((run.last_checkpoint / "state.json").read_text())
+    state = json.loads((run.last_checkpoint / "state.json").read_text())["state"]
     assert state["counters"]["answers_at_once"] == 8
     # Going on keeps the smaller size; the answers are the same but for rounding.
     seen = Allocator(monkeypatch, GrowingTexts, "append", lambda: False)

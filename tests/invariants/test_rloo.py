@@ -50,10 +50,10 @@ def _pull(rollout: Rollout, logps: Rows) -> Rows:
 
 
 def test_every_step_is_that_of_the_twin(
-    model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    causal_model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     twin = Twin(monkeypatch, _pull)
-    run = Trained("rloo", model, on_policy_settings("rloo", **SETTINGS), tmp_path)
+    run = Trained("rloo", causal_model, on_policy_settings("rloo", **SETTINGS), tmp_path)
     assert twin.n_steps == 6
     assert all(m["policy/clip_fraction"] > 0.1 for m in run.metrics)
 

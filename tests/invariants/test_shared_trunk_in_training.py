@@ -27,8 +27,9 @@ def _run(model: LoadedModel, folder: Path) -> Finished:
 
 
 def test_ppo_learns_the_same_with_and_without_a_shared_trunk(
-    model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    causal_model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    model = causal_model
     assert adapters.first_layer(model, LORA) == 1
     shared = _run(model, tmp_path / "shared")
     monkeypatch.setattr(adapters, "first_layer", lambda *_: 0)

@@ -15,7 +15,19 @@ from workbench.ui.pages.run_details import differing
 from workbench.ui.pages.steps import steps_of
 from workbench.ui.pages.wording import count, number, percent_interval, size
 
-RUN = Run(3, "reward", "Reward model 1", "done", {}, {}, {}, "", "2026-01-01T10:00:00+00:00", None)
+RUN = Run(
+    3,
+    "reward",
+    "reward",
+    "Reward model 1",
+    "done",
+    {},
+    {},
+    {},
+    "",
+    "2026-01-01T10:00:00+00:00",
+    None,
+)
 
 
 def reward_run(accuracy: float, low: float, high: float) -> Run:
