@@ -42,6 +42,8 @@ def test_help_needs_neither_torch_nor_qt(command):
         (["judge"], "--simulate"),
         (["judge", "--simulate"], "no pair"),
         (["evaluate"], "no trained policy yet"),
+        (["best-of-n"], "There are no prompts to answer"),
+        (["best-of-n", "--n", "1"], "n: Must lie between"),
         (["export", "adapter"], "no trained policy yet"),
         (["export", "bundle"], "no trained policy yet"),
         (["export", "bundle", "--algorithm", "reward"], "0 ranked pairs"),
@@ -132,6 +134,27 @@ def test_demo_prompts_are_listed_and_added(experiment, capsys):
     assert tour["n"] >= 96
     assert main(["prompts", "demo", "tour", *base]) == 0
     assert json.loads(capsys.readouterr().out)["n"] == tour["n"]
+
+
+def test_best_of_n_tells_its_curve_and_keeps_the_best(experiment, tiny_chosen, capsys, tmp_path):
+    pairs = [
+        {"prompt": f"w{i} w{i + 1}", "chosen": "w1 w2", "rejected": f"w{i} w3"} for i in range(12)
+    ]
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, pairs)), encoding="utf-8")
+    base = ["--experiment", str(experiment)]
+    assert main(["preferences", "import", "p.jsonl", *base]) == 0
+    assert main(["train", "reward", "--epochs", "1", *base]) == 0
+    sampling = ["--prompts", "all", "--n", "4", "--max-new-tokens", "16", "--keep"]
+    capsys.readouterr()
+    assert main(["best-of-n", *sampling, *base]) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["n", "KL", "at", "most", "score", "win", "rate", "tokens"]
+    assert [row.split()[:2] for row in rows] == [["1", "0.00"], ["2", "0.19"], ["4", "0.64"]]
+    assert main(["best-of-n", *sampling, "--seed", "9", "--json", *base]) == 0
+    *events, result = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [point["n"] for point in result["curve"]] == [1, 2, 4]
+    assert result["curve"][0]["win_rate"]["value"] == 0.5
+    assert events[-1]["result"]["n_kept"] > 0
 
 
 def test_a_second_program_is_told_who_holds_the_experiment(experiment, command):

@@ -202,6 +202,18 @@ def best_of_n(scores: Sequence[float], n: int) -> float:
     return statistics.fmean(drawn[-1] for drawn in itertools.combinations(scores, n))
 
 
+def wins(scores: list[float], utilities: list[float], n: int) -> float:
+    """How often the best of n by score beats one more answer by utility; a tie is half a win."""
+    results = []
+    for opponent in range(len(scores)):
+        others = [i for i in range(len(scores)) if i != opponent]
+        for drawn in itertools.combinations(others, n):
+            best = max(drawn, key=lambda i: scores[i])
+            difference = utilities[best] - utilities[opponent]
+            results.append(0.5 if difference == 0 else float(difference > 0))
+    return statistics.fmean(results)
+
+
 def slope(f: Callable[[F], float], x: F, step: float = 1e-6) -> F:
     """Central differences of a scalar function."""
     out = np.zeros_like(x)

@@ -94,3 +94,30 @@ def test_many_scores_do_not_overflow() -> None:
 def test_more_than_there_are_cannot_be_told(n: int) -> None:
     with pytest.raises(ValueError, match="cannot be told from 3 scores"):
         best_of_n.expected_best_of_n(torch.zeros(3), n)
+
+
+@pytest.mark.parametrize("n", range(1, 5))
+def test_wins_equal_the_mean_over_all_opponents_and_choices(n: int) -> None:
+    """By a reward that is not the judge, with verdicts that tie now and then."""
+    scores = oracles.normal(3, 2, 5)
+    utilities = oracles.normal(4, 2, 5).round()
+    actual = best_of_n.win_shares(torch.tensor(scores), torch.tensor(utilities), n)
+    expected = [oracles.wins(list(s), list(u), n) for s, u in zip(scores, utilities, strict=True)]
+    assert_close(actual, expected, FLOAT64)
+
+
+def test_one_answer_wins_against_another_half_of_the_time() -> None:
+    scores, utilities = oracles.normal(5, 3, 6), oracles.normal(6, 3, 6)
+    shares = best_of_n.win_shares(torch.tensor(scores), torch.tensor(utilities), 1)
+    assert_close(shares, [0.5, 0.5, 0.5], FLOAT64)
+
+
+@pytest.mark.parametrize("n", [1, 3, 5])
+def test_the_best_in_its_own_eyes_loses_to_one_more_answer_once_in_n_plus_1(n: int) -> None:
+    scores = torch.tensor(oracles.normal(7, 1, 6))
+    assert_close(best_of_n.win_shares(scores, scores, n), [n / (n + 1)], FLOAT64)
+
+
+def test_an_opponent_needs_an_answer_of_its_own() -> None:
+    with pytest.raises(ValueError, match="cannot be told from 2 scores"):
+        best_of_n.win_shares(torch.zeros(1, 3), torch.zeros(1, 3), 3)

@@ -302,6 +302,11 @@ MUTANTS = [
     Mutant(best_of_n, "math.comb(n_scores, n)", "n_scores"),
     Mutant(best_of_n, "scores if scores.is_floating_point() else scores.float()", "scores"),
     Mutant(best_of_n, "1 <= n <=", "0 <= n <="),
+    Mutant(best_of_n, "if i != opponent", ""),
+    Mutant(best_of_n, "argsort(dim=1, stable=True)", "argsort(dim=1, descending=True)"),
+    Mutant(best_of_n, "utilities[:, others].gather(1, order)", "utilities[:, others]"),
+    Mutant(best_of_n, "(chosen - utilities[:,", "(-chosen + utilities[:,"),
+    Mutant(best_of_n, ".sign() / 2 + 0.5", ".sign().clamp(min=0)"),
 ]  # fmt: skip
 
 

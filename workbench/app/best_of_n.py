@@ -66,8 +66,8 @@ def best_of_n(
         reward_run: Whose reward model chooses; None takes the newest.
         annotator: The simulated annotator that judges the choice; None leaves it out.
         is_kept: Whether the best answers become answers of the experiment, from which
-            supervised fine-tuning can learn. Those that were cut do not: their end would be
-            taught where there is none.
+            supervised fine-tuning can learn. Those that were cut do not: an end would be taught
+            where there is none.
 
     Raises:
         UserError: No model, no prompts or no reward model.
@@ -115,7 +115,8 @@ def best_of_n(
             n_kept = _keep(ws, run_id, model, settings, best)
             if n_kept < len(best):
                 yield Warned(
-                    f"{len(best) - n_kept} of {len(best)} best answers were cut and are not kept.",
+                    f"{len(best) - n_kept} of {len(best)} best answers were cut, or are empty, and "
+                    "are not kept.",
                     "Raise the answer length.",
                 )
         return {"n_prompts": len(best), "n_kept": n_kept}

@@ -38,7 +38,7 @@ from workbench.objectives.intervals import bootstrap_mean, wilson
 from workbench.rewards.annotator import SimulatedAnnotator
 from workbench.rewards.base import RewardFunction
 
-_ANSWER = 5  # what a key of `seeds` is for
+_ANSWER = 7  # what a key of `seeds` is for
 
 
 class Drawn(NamedTuple):
@@ -108,10 +108,10 @@ def best_of_n(
         yield Sample(settings.n, prompt.id, words[k], row[k], 0.0, n_tokens, is_finished)
     utilities = None
     if annotator is not None:
-        utilities = torch.tensor([[annotator.utility(t) for t in row] for row in texts]).double()
-    lengths = torch.tensor([[len(a.ids) for a in answers] for answers in drawn]).double()
+        utilities = _table([[annotator.utility(text) for text in row] for row in texts])
+    lengths = _table([[len(answer.ids) for answer in answers] for answers in drawn])
     for n in settings.sizes:
-        yield Evaluated(n, _point(n, torch.tensor(scores).double(), utilities, lengths))
+        yield Evaluated(n, _point(n, _table(scores), utilities, lengths))
     return best
 
 
@@ -149,6 +149,10 @@ def _draw(
             break
         drawn += [answer for answer in batch if answer is not None]
     return [drawn[i : i + n_each] for i in range(0, len(drawn) - n_each + 1, n_each)]
+
+
+def _table(rows: Sequence[Sequence[float]]) -> Tensor:  # (P, M)
+    return torch.tensor(rows, dtype=torch.float64)
 
 
 def _point(
