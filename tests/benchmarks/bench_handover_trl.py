@@ -22,15 +22,18 @@ from typing import Any
 
 from tests import ready
 from tests.benchmarks import peers
-from workbench.app import handover
+from workbench.app import handover, reward
 from workbench.app.handover import trl
 from workbench.app.workspace import Workspace
 from workbench.cancel import CancelToken
 from workbench.config import algorithms
+from workbench.config.lora import LoraSettings
+from workbench.config.reward_model import RewardModelSettings
 from workbench.data import bundle
+from workbench.jobs.runner import Job
 from workbench.models import adapters, loading
 
-LIMIT_S = 900
+LIMIT_S = 1800
 # Each of TRL's trainers once, and one algorithm that it does by another.
 ALGORITHMS = ("reward", "sft", "dpo", "kto", "rloo", "grpo", "ppo")
 SMALL = {"batch_size": 8, "max_new_tokens": 16}
@@ -68,14 +71,21 @@ def _experiment(folder: Path, model: str) -> Workspace:
     ws = ready.new_experiment(folder, model, n_repeats=3)
     ready.add_answers(ws)
     ready.add_judgements(ws)
-    ready.add_reward_model(ws)
+    settings = RewardModelSettings(epochs=1, lora=LoraSettings(last_layers=4))
+    _end(reward.train_reward(ws, settings))
     return ws
+
+
+def _end(job: Job) -> None:
+    """Wait for a job, longer than a test would: this machine may have other work."""
+    assert job.wait(LIMIT_S), f"{job.title} hangs"
+    assert job.outcome == "done", job.finished
 
 
 def _one(ws: Workspace, algorithm: str, target: Path, tools: Path) -> dict[str, Any]:
     model = algorithms.find(algorithm).settings
     values = {name: value for name, value in SMALL.items() if name in model.model_fields}
-    ready.end(handover.export_bundle(ws, algorithm, model(**values), target))
+    _end(handover.export_bundle(ws, algorithm, model(**values), target))
     environment = {
         **os.environ,
         "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
