@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests import tinymodels
 from tests.close import Level, assert_close
+from tests.tinymodels import TokenShare
 from workbench.cancel import CancelToken
 from workbench.config import algorithms
 from workbench.config.training import OfflineSettings
@@ -23,6 +24,8 @@ from workbench.models.loading import LoadedModel
 from workbench.training.inputs import Inputs
 from workbench.training.offline import split_by_prompt
 from workbench.training.registry import trainer
+
+TOKEN = 7  # rewarded where an algorithm wants a reward
 
 
 def preferences(n: int = 24) -> list[Preference]:
@@ -96,7 +99,12 @@ class Run:
         self.run_dir = run_dir
         self.folder = run_dir / ("reward_model" if name == "reward" else "adapter")
         self.events: list[Event] = []
-        data = {"preferences": preferences(), "feedback": feedback(), "answers": answers()}
+        data = {
+            "preferences": preferences(),
+            "feedback": feedback(),
+            "answers": answers(),
+            "reward": TokenShare(TOKEN),
+        }
         given = Inputs(model, run_dir, **{**data, **inputs})
         for event in trainer(name)(settings, given, cancel or CancelToken()):
             self.events.append(event)

@@ -42,6 +42,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "online dpo": ("online-dpo", {}),
     "online ipo": ("online-dpo", {"kind": "ipo", "beta": 0.3}),
+    "soft q": ("soft-q", {"minibatches": 2}),
+    "soft q, single tokens": ("soft-q", {"consistency": "token", "gamma": 0.9, "epochs": 1}),
 }
 
 
