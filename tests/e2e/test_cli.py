@@ -54,6 +54,12 @@ def test_help_needs_neither_torch_nor_qt(command):
         (["serve"], "required"),
         (["prompts", "import", "missing.jsonl"], "missing.jsonl"),
         (["preferences", "import", "missing.jsonl"], "missing.jsonl"),
+        (["answers", "import", "missing.jsonl"], "missing.jsonl"),
+        (["train", "dpo"], "0 ranked pairs"),
+        (["train", "dpo", "--kind", "best"], "kind: Must be one of 'sigmoid', 'ipo' or 'hinge'"),
+        (["train", "dpo", "--kind", "ipo", "--label-smoothing", "0.1"], "label_smoothing: Must be"),
+        (["train", "kto"], "0 answers called good"),
+        (["train", "sft"], "0 answers to learn from"),
         (["models", "use", "no-such-model"], "no model named no-such-model"),
         (["frobnicate"], "frobnicate"),
         (["train"], "required"),
@@ -124,6 +130,23 @@ def test_prompts_are_imported_and_bad_lines_told(experiment, capsys, tmp_path):
     assert code == 0
     assert json.loads(out) == {"event": "Result", "n": 2, "n_problems": 1}
     assert "line 2" in err
+
+
+def test_answers_are_imported_and_bad_lines_told(experiment, capsys, tmp_path):
+    rows = [
+        '{"prompt": "Hello", "completion": "Hi."}',
+        '{"prompt": "Bye"}',
+        '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}',
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    command = ["answers", "import", "a.jsonl", "--experiment", str(experiment)]
+    assert main([*command, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"event": "Result", "n": 2, "n_known": 0, "n_problems": 1}
+    assert "line 2: There is no answer among its fields: prompt." in err
+    assert main(command) == 0
+    out, _ = capsys.readouterr()
+    assert out.strip() == "0 answers imported, 2 were there already, 1 lines left out."
 
 
 def test_demo_prompts_are_listed_and_added(experiment, capsys):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from workbench import __version__, places
 from workbench.data.folders import atomic_folder
 from workbench.data.formats import preferences as preference_files
+from workbench.data.formats.demonstrations import Demonstration, read_demonstrations
 from workbench.data.formats.lines import LineProblem
 from workbench.data.formats.preferences import PreferencePreview, PreferenceRow
 from workbench.data.formats.prompts import PromptPreview, parse_prompts, read_prompts
@@ -53,7 +54,7 @@ class ExportResult:
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """`n` judgements are new, `n_known` were there already, `problems` were left out."""
+    """`n` judgements or answers are new, `n_known` were there, `problems` were left out."""
 
     n: int
     n_known: int
@@ -154,6 +155,43 @@ def import_preferences(ws: Workspace, path: Path) -> ImportResult:
         raise UserError(f"{path.name} holds no preference that can be used.{why}")
     n = _add_rows(ws.experiment, preview.rows)
     return ImportResult(n, len(preview.rows) - n, preview.problems)
+
+
+def import_answers(ws: Workspace, path: Path) -> ImportResult:
+    """Add prompts and answers to learn from, out of a file, in one undoable step.
+
+    Answers that are here already as written or imported ones are counted and not repeated.
+
+    Raises:
+        UserError: The file is missing, of another kind, or holds no usable line.
+    """
+    preview = read_demonstrations(path)
+    if not preview.rows:
+        why = f" Line {p.line}: {p.message}" if (p := next(iter(preview.problems), None)) else ""
+        raise UserError(f"{path.name} holds no answer that can be used.{why}")
+    n = _add_answers(ws.experiment, preview.rows)
+    return ImportResult(n, len(preview.rows) - n, preview.problems)
+
+
+def _add_answers(experiment: Experiment, rows: Sequence[Demonstration]) -> int:
+    with experiment.undo.operation("imported answers") as operation:
+        prompt_ids = experiment.prompts.add_many([row.prompt for row in rows])
+        # Answers that a model generated are no demonstrations, even if they say the same.
+        known = {
+            (prompt_id, completion.text)
+            for prompt_id in set(prompt_ids)
+            for completion in experiment.completions.for_prompt(prompt_id)
+            if completion.source != "generated"
+        }
+        new = {
+            (prompt_id, row.answer): NewCompletion(prompt_id, row.answer, source="imported")
+            for prompt_id, row in zip(prompt_ids, rows, strict=True)
+            if (prompt_id, row.answer) not in known
+        }
+        if new:
+            experiment.completions.add_many(list(new.values()), is_undoable=True)
+        operation.name = f"imported {len(new)} answer{'' if len(new) == 1 else 's'}"
+    return len(new)
 
 
 def _add(ws: Workspace, prompts: Sequence[NewPrompt], verb: str) -> int:

@@ -203,6 +203,20 @@ def _prompts_demo(ws: Workspace, options: argparse.Namespace, show: Show) -> Out
     return Outcome.DONE
 
 
+def _answers_import(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
+    from workbench.app import exchange
+
+    done = exchange.import_answers(ws, Path(options.file))
+    for problem in done.problems:
+        show.note(f"  line {problem.line}: {problem.message}")
+    known = f", {done.n_known} were there already" if done.n_known else ""
+    show.result(
+        {"n": done.n, "n_known": done.n_known, "n_problems": len(done.problems)},
+        f"{done.n} answers imported{known}, {len(done.problems)} lines left out.",
+    )
+    return Outcome.DONE
+
+
 def _preferences_import(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
     from workbench.app import exchange
 
@@ -428,6 +442,7 @@ _COMMANDS: dict[str, Callable[[Workspace, argparse.Namespace, Show], Outcome]] =
     "models starter": _models_starter,
     "prompts import": _prompts_import,
     "prompts demo": _prompts_demo,
+    "answers import": _answers_import,
     "preferences import": _preferences_import,
     "generate": _generate,
     "judge": _judge,

@@ -124,6 +124,12 @@ def _add_data(commands: argparse._SubParsersAction[_Parser]) -> None:
     demo = _command(prompts, "demo", "add demo prompts", key="prompts demo")
     demo.add_argument("groups", metavar="GROUP", nargs="*", help="none: list the groups")
 
+    answers = _family(commands, "answers", "answers of the experiment")
+    showing = _command(
+        answers, "import", "answers to learn from: JSONL or CSV", key="answers import"
+    )
+    showing.add_argument("file", metavar="FILE")
+
     preferences = _family(commands, "preferences", "preferences of the experiment")
     taking = _command(preferences, "import", "JSONL or CSV", key="preferences import")
     taking.add_argument("file", metavar="FILE")

@@ -22,7 +22,7 @@ from workbench.data.formats.tables import read_table
 from workbench.data.records import Message, NewPrompt, Split
 from workbench.errors import UserError
 
-_PROMPT_KEYS = ("prompt", "messages", "text", "question", "instruction")
+PROMPT_KEYS = ("prompt", "messages", "text", "question", "instruction")
 _GROUP_KEYS = ("group", "task", "category")
 _LANGUAGE_KEYS = ("language", "lang")
 
@@ -63,16 +63,16 @@ def parse_prompts(text: str, group: str = "") -> PromptPreview:
 
 
 def _table(text: str, name: str) -> Iterator[tuple[int, object]]:
-    header, rows = read_table(text, (*_PROMPT_KEYS, *_GROUP_KEYS, *_LANGUAGE_KEYS, "split"))
-    if set(header) & set(_PROMPT_KEYS):
-        return ((n, _from_cells(row) if isinstance(row, dict) else row) for n, row in rows)
+    header, rows = read_table(text, (*PROMPT_KEYS, *_GROUP_KEYS, *_LANGUAGE_KEYS, "split"))
+    if set(header) & set(PROMPT_KEYS):
+        return ((n, from_cells(row) if isinstance(row, dict) else row) for n, row in rows)
     raise UserError(
         f"{name} has no column named prompt; its columns are {', '.join(header)}.",
         "Name the column with the prompts “prompt” in the first line.",
     )
 
 
-def _from_cells(row: Mapping[str, str]) -> dict[str, object]:
+def from_cells(row: Mapping[str, str]) -> dict[str, object]:
     """A row of a table, in which messages are JSON text and missing fields are empty."""
     cells: dict[str, object] = {key: value for key, value in row.items() if value}
     for key in ("prompt", "messages"):
@@ -99,7 +99,7 @@ def _collect(lines: Iterator[tuple[int, object]], group: str) -> PromptPreview:
     seen: dict[tuple[Message, ...], int] = {}
     for number, value in lines:
         try:
-            prompt = _to_prompt(value, group)
+            prompt = to_prompt(value, group)
         except LineError as error:
             problems.append(LineProblem(number, str(error)))
             continue
@@ -112,7 +112,16 @@ def _collect(lines: Iterator[tuple[int, object]], group: str) -> PromptPreview:
     return PromptPreview(rows, problems)
 
 
-def _to_prompt(value: Any, group: str) -> NewPrompt:
+def to_prompt(value: Any, group: str) -> NewPrompt:
+    """The prompt that a line holds, as text or as an object.
+
+    Args:
+        value: The line's value.
+        group: For a prompt that names no task.
+
+    Raises:
+        LineError: It holds none.
+    """
     if isinstance(value, LineError):
         raise value
     row = value if isinstance(value, dict) else {"prompt": value}
@@ -129,9 +138,9 @@ def _to_prompt(value: Any, group: str) -> NewPrompt:
 
 
 def _prompt_of(row: Mapping[str, object]) -> object:
-    key = next((k for k in _PROMPT_KEYS if row.get(k)), None)
+    key = next((k for k in PROMPT_KEYS if row.get(k)), None)
     if key is None:
-        present = next((k for k in _PROMPT_KEYS if k in row), None)
+        present = next((k for k in PROMPT_KEYS if k in row), None)
         if present:
             raise LineError("The prompt is empty.")
         raise LineError(f"There is no prompt among its fields: {', '.join(map(str, row))}.")
