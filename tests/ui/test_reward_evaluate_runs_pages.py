@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 from tests import ready, tinymodels
 from workbench.app import library, runs
 from workbench.app.workspace import Workspace
+from workbench.config.dpo import DPOSettings
 from workbench.config.ppo import PPOSettings
 from workbench.data.folders import verify
 from workbench.ui.main_window import MainWindow
@@ -26,12 +27,16 @@ from workbench.ui.pages.runs import RunsPage
 
 LONG = 60_000
 LEFT = Qt.MouseButton.LeftButton
+DPO = DPOSettings(epochs=1, batch_size=4)
 PPO = PPOSettings(updates=4, batch_size=4, micro_batch_tokens=256, max_new_tokens=8)
 
 
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One experiment at two stages, judged and trained; made once and copied for each test."""
+    """One experiment at its stages: judged, trained, or trained without a reward model.
+
+    Made once and copied for each test.
+    """
     root = tmp_path_factory.mktemp("stages")
     model = tinymodels.write(root / "random-llama", "llama")
     ws = ready.new_experiment(root / "judged", str(model))
@@ -42,6 +47,10 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ws = Workspace.open(root / "trained")
     ready.add_reward_model(ws)
     ready.end(runs.train(ws, "ppo", PPO))
+    assert ws.close(60)
+    shutil.copytree(root / "judged", root / "without_reward")
+    ws = Workspace.open(root / "without_reward")
+    ready.end(runs.train(ws, "dpo", DPO))
     assert ws.close(60)
     return root
 
@@ -117,6 +126,29 @@ def test_before_and_after_with_intervals(qtbot: QtBot, open_page) -> None:
     page.pairs.table.selectRow(3)
     assert page.pairs.before.toPlainText() == rows[3].base.text
     assert page.pairs.after.toPlainText() == rows[3].trained.text
+
+
+def test_without_a_reward_model_the_annotator_alone_judges(qtbot: QtBot, open_page) -> None:
+    page = open_page("evaluate", "without_reward")
+    assert isinstance(page, EvaluatePage)
+    page.form.set_values({"max_new_tokens": 8})
+    page.is_judged.setChecked(False)
+    assert not page.start_button.isEnabled()
+    assert "the simulated annotator must judge" in page.start_button.toolTip()
+    page.is_judged.setChecked(True)
+    qtbot.mouseClick(page.start_button, LEFT)
+    qtbot.waitUntil(lambda: page.job() is None and page.banner.isVisible(), timeout=LONG)
+    assert "95 % interval" in page.banner.text()
+    assert "Reward model" not in page.plot.accessibleDescription()
+    assert [m.name for m in page.measures.rows()] == ["Length, tokens", "KL, nats"]
+    table = page.pairs.table
+    hidden = {
+        column.title for i, column in enumerate(table.rows_model.columns) if table.isColumnHidden(i)
+    }
+    assert hidden >= {"Reward before", "Reward after"}
+    assert all(
+        table.rows_model.index(row, 1).data() in ("base", "trained", "tie") for row in (0, 1)
+    )
 
 
 def test_runs_are_listed_opened_and_exported(qtbot: QtBot, open_page, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from workbench.app.workspace import Overview
 from workbench.data.records import Run
-from workbench.events import Sample, Step
+from workbench.events import Evaluated, Sample, Step
 from workbench.ui.pages import run_facts
 from workbench.ui.pages.live_run import LiveRun
 from workbench.ui.pages.run_details import differing
@@ -83,6 +83,28 @@ def test_a_comparison_says_chance_when_its_interval_crosses_half(rate, kind, wor
     verdict = run_facts.verdict_of_evaluation(evaluation(*rate))
     assert verdict.kind == kind
     assert word in verdict.text
+
+
+def test_a_run_that_samples_nothing_is_judged_by_what_was_held_out():
+    run = replace(RUN, kind="policy", algorithm="dpo", name="DPO 1", status="stopped")
+    live = LiveRun({"optim/lr": [(1, 1e-4), (2, 5e-5)], "heldout/loss": [(0, 0.693), (2, 0.61)]})
+    verdict = run_facts.verdict_of_policy(run, live)
+    assert verdict.text == "DPO 1 was stopped at update 2 and saved"
+    assert verdict.detail == "Held-out loss went from 0.693 to 0.610."
+    live.take(Evaluated(2, {"heldout/accuracies": 0.75}))
+    live.take(Step(3, 9, {"optim/lr": 1e-5}, 1.0))
+    verdict = run_facts.verdict_of_policy(run, live)
+    assert verdict.text == "DPO 1 was stopped at update 3 of 9 and saved"
+    assert verdict.detail.endswith("75 % of what was held out is ordered right.")
+    assert run_facts.verdict_of_policy(replace(run, status="done"), live).kind == "ok"
+
+
+def test_without_a_reward_model_there_is_no_reward_to_compare():
+    lengths = {"length_before": 9.0, "length_after": 7.0, "kl": 1.0}
+    run = replace(evaluation(0.6, 0.5, 0.7), results=lengths)
+    assert [m.name for m in run_facts.measures(run)] == ["Length, tokens", "KL, nats"]
+    scored = replace(run, results={**lengths, "reward_before": 0.0, "reward_after": 1.0})
+    assert run_facts.measures(scored)[0].name == "Reward"
 
 
 def test_a_failed_run_shows_its_sentence_and_not_the_traceback():

@@ -22,12 +22,12 @@ _PAIRS = "pairs"
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One answer of a compared pair; `kl` in nats per answer, 0 for the base."""
+    """One answer of a compared pair; no reward model, no reward; `kl` in nats per answer."""
 
     text: str
     n_tokens: int
     is_finished: bool
-    reward: float
+    reward: float | None
     kl: float
 
 
@@ -39,7 +39,7 @@ class Row:
     seed: int
     base: Side
     trained: Side
-    reward_winner: str
+    reward_winner: str | None
     annotator_winner: str | None
 
 
@@ -73,7 +73,7 @@ def compare(
         annotator: The simulated annotator that judges as well; None for the reward model only.
 
     Raises:
-        UserError: No held-out prompts, no adapter, or another model is chosen.
+        UserError: No held-out prompts, no adapter, another model is chosen, or nobody judges.
     """
     policy = ws.run(run_id)
     folder = ws.artifact_folder(run_id, "adapter")
@@ -85,9 +85,15 @@ def compare(
             "There are no held-out prompts to compare on.",
             "Put some prompts into the held-out split on the Prompts page.",
         )
-    trained_with = policy.inputs.get("reward_run")
-    scorer = reward_source(ws, None if trained_with is None else int(str(trained_with)))
-    reward_folder = ws.artifact_folder(scorer.id, "reward_model")
+    judge_run = scorer(ws, policy)
+    if judge_run is None and annotator is None:
+        raise UserError(
+            "Nobody would judge: there is no reward model for this policy.",
+            "Let the simulated annotator judge, or train a reward model.",
+        )
+    reward_folder = None
+    if judge_run is not None:
+        reward_folder = ws.artifact_folder(judge_run.id, "reward_model")
     eval_run = ws.new_run(
         "evaluation",
         EVALUATION,
@@ -99,14 +105,14 @@ def compare(
             "model": info.name,
             "model_digest": info.digest,
             "policy_run": run_id,
-            "reward_run": scorer.id,
+            **({} if judge_run is None else {"reward_run": judge_run.id}),
             "prompt_ids": [p.id for p in prompts],
         },
     )
 
     def work(cancel: CancelToken) -> Working:
-        require_whole(folder)
-        require_whole(reward_folder)
+        for needed in filter(None, (folder, reward_folder)):
+            require_whole(needed)
         model = yield from ws.model(cancel)
         from workbench.evaluation import arena
         from workbench.models import adapters
@@ -116,7 +122,9 @@ def compare(
         fitting = yield from usable_prompts(model, prompts, settings.max_new_tokens)
         judge = SimulatedAnnotator(annotator) if annotator is not None else None
         try:
-            reward = neural.RewardModel.load(model, reward_folder)
+            reward = None
+            if reward_folder is not None:
+                reward = neural.RewardModel.load(model, reward_folder)
             pairs, _ = yield from arena.compare(
                 model, fitting, folder, reward, judge, settings, cancel
             )
@@ -127,6 +135,22 @@ def compare(
 
     name = ws.run(eval_run).name
     return ws.submit(f"{name} of {policy.name}", "evaluation", work, run_id=eval_run)
+
+
+def scorer(ws: Workspace, policy: Run) -> Run | None:
+    """The reward run that judges a policy: the one it was trained with, else the newest that fits.
+
+    None when there is none for its model: supervised fine-tuning, DPO and KTO need no reward model.
+    """
+    trained_with = policy.inputs.get("reward_run")
+    if trained_with is not None:
+        return reward_source(ws, int(str(trained_with)))
+    for artifact in reversed(ws.experiment.artifacts.list()):
+        run = ws.run(artifact.run_id)
+        is_fitting = run.inputs.get("model_digest") == policy.inputs.get("model_digest")
+        if artifact.kind == "reward_model" and is_fitting:
+            return run
+    return None
 
 
 def result(ws: Workspace, eval_run_id: int) -> Comparison:

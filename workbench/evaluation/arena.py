@@ -6,7 +6,7 @@ not touch comes out the same on both sides and counts as a tie.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,7 @@ import torch
 from workbench.cancel import CancelToken
 from workbench.config.evaluation import EvaluationSettings
 from workbench.data.chat_template import decode_answer
-from workbench.data.records import Prompt
+from workbench.data.records import Message, Prompt
 from workbench.errors import UserError
 from workbench.events import Evaluated, Event, Progress
 from workbench.models import adapters, policy
@@ -35,25 +35,28 @@ Winner = Literal["base", "trained", "tie"]
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One answer with what was measured of it; `kl` in nats per answer, 0 for the base."""
+    """One answer with what was measured of it.
+
+    `reward` is None when no reward model scored; `kl` is in nats per answer, 0 for the base.
+    """
 
     text: str
     token_ids: tuple[int, ...]
     n_tokens: int
     is_finished: bool
-    reward: float
+    reward: float | None
     kl: float
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Both answers to one prompt drawn with one seed, and who wins."""
+    """Both answers to one prompt drawn with one seed, and who wins; None where nobody judged."""
 
     prompt_id: int
     seed: int
     base: Answered
     trained: Answered
-    reward_winner: Winner
+    reward_winner: Winner | None
     annotator_winner: Winner | None
 
     def to_dict(self) -> dict[str, object]:
@@ -65,7 +68,7 @@ def compare(
     model: LoadedModel,
     prompts: Sequence[Prompt],
     adapter_dir: Path,
-    reward: RewardFunction,
+    reward: RewardFunction | None,
     annotator: SimulatedAnnotator | None,
     settings: EvaluationSettings,
     cancel: CancelToken,
@@ -163,7 +166,7 @@ def _judged(
     tasks: Sequence[tuple[Prompt, int]],
     base: Sequence[_Drawn],
     trained: Sequence[_Drawn],
-    reward: RewardFunction,
+    reward: RewardFunction | None,
     annotator: SimulatedAnnotator | None,
     cancel: CancelToken,
 ) -> list[Pair]:
@@ -175,31 +178,39 @@ def _judged(
                     decode_answer(model.tokenizer, ids), tuple(ids), len(ids), ended, score, kl
                 )
                 for (ids, ended, kl), score in zip(
-                    drawn, reward.score(messages, [d[0] for d in drawn]), strict=True
+                    drawn, _scores(reward, messages, drawn), strict=True
                 )
             ]
             for drawn in (base, trained)
         ]
     pairs = []
     for (prompt, seed), before, after in zip(tasks, *sides, strict=True):
-        by_annotator = None
+        by_reward = by_annotator = None
+        if before.reward is not None and after.reward is not None:
+            by_reward = _winner(before.reward, after.reward)
         if annotator is not None:
-            by_annotator = _winner(annotator.utility, before.text, after.text)
-        by_reward: Winner = _winner(float, before.reward, after.reward)
+            # Asked without its noise: its rule is the truth.
+            by_annotator = _winner(annotator.utility(before.text), annotator.utility(after.text))
         pairs.append(Pair(prompt.id, seed, before, after, by_reward, by_annotator))
     return pairs
 
 
-def _winner(value: Callable[..., float], before: object, after: object) -> Winner:
-    """The side of higher value. The annotator is asked without its noise: its rule is the truth."""
-    difference = value(after) - value(before)
+def _scores(
+    reward: RewardFunction | None, messages: Sequence[Sequence[Message]], drawn: Sequence[_Drawn]
+) -> Sequence[float | None]:
+    return [None] * len(drawn) if reward is None else reward.score(messages, [d[0] for d in drawn])
+
+
+def _winner(before: float, after: float) -> Winner:
+    """The side of higher value."""
+    difference = after - before
     if difference == 0:
         return "tie"
     return "trained" if difference > 0 else "base"
 
 
 def summary(pairs: Sequence[Pair]) -> dict[str, float]:
-    """Win rates and means with 95 % intervals.
+    """Win rates and means with 95 % intervals; of a judge that was not there, nothing.
 
     A win rate's interval is Wilson's over prompts, each prompt counting once with its mean
     result: answers to one prompt are not independent, and this never makes the interval too
@@ -220,9 +231,12 @@ def summary(pairs: Sequence[Pair]) -> dict[str, float]:
         means = [sum(points) / len(points) for points in by_prompt.values()]
         low, high = wilson(sum(means), len(means))
         metrics |= {name: sum(means) / len(means), f"{name}_low": low, f"{name}_high": high}
+    rewards = {
+        "reward_before": [p.base.reward for p in pairs if p.base.reward is not None],
+        "reward_after": [p.trained.reward for p in pairs if p.trained.reward is not None],
+    }
     for name, values in {
-        "reward_before": [p.base.reward for p in pairs],
-        "reward_after": [p.trained.reward for p in pairs],
+        **{name: scores for name, scores in rewards.items() if scores},
         "kl": [p.trained.kl for p in pairs],
         "length_before": [float(p.base.n_tokens) for p in pairs],
         "length_after": [float(p.trained.n_tokens) for p in pairs],

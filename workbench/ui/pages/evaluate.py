@@ -79,6 +79,7 @@ class EvaluatePage(RunPage):
         self.policy.currentIndexChanged.connect(self._on_policy)
         self.is_judged = QCheckBox(self.tr("Judge with the simulated annotator"))
         self.is_judged.setChecked(True)
+        self.is_judged.toggled.connect(self._update_start)
         self.is_judged.setToolTip(
             self.tr("A stated rule (sentiment and brevity, English only) gives a second opinion.")
         )
@@ -255,9 +256,17 @@ class EvaluatePage(RunPage):
             why = self.tr("There is no trained policy yet. Train one on the Train page.")
         elif self.form.n_problems():
             why = self.tr("Correct the settings first.")
+        elif not self._has_judge():
+            why = self.tr("Without a reward model the simulated annotator must judge.")
         self.start_button.setEnabled(not why)
         self.start_button.setToolTip(why or self.tr("Answer the held-out prompts with both models"))
         self.start_button.set_kind("outlined" if why else "filled")
+
+    def _has_judge(self) -> bool:
+        if self.is_judged.isChecked():
+            return True
+        policy = self.ws.experiment.runs.get(self.policy.currentData())
+        return app_evaluate.scorer(self.ws, policy) is not None
 
     def _update_banner(self, run: Run | None) -> None:
         verdict = self.notice

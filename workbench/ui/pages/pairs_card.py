@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QPlainTextEdit, QSplitter, QV
 
 from workbench.app.evaluate import Row
 from workbench.ui.pages.rows import Column, RowsView
-from workbench.ui.pages.wording import number
+from workbench.ui.pages.wording import MISSING, number
 from workbench.ui.widgets import Card
 
 
@@ -18,18 +18,19 @@ class PairsCard(Card):
 
     def __init__(self) -> None:
         super().__init__(self.tr("Pairs of answers"))
+        self._scores = (self.tr("Reward before"), self.tr("Reward after"))
         self.table: RowsView[Row] = RowsView(
             [
                 Column(self.tr("Prompt"), lambda r: r.prompt.text),
                 Column(self.tr("Better"), self._winner, "trained"),
                 Column(
-                    self.tr("Reward before"),
+                    self._scores[0],
                     lambda r: number(r.base.reward),
                     "0",
                     True,
                     is_optional=True,
                 ),
-                Column(self.tr("Reward after"), lambda r: number(r.trained.reward), "0", True),
+                Column(self._scores[1], lambda r: number(r.trained.reward), "0", True),
                 Column(self.tr("KL, nats"), lambda r: number(r.trained.kl, 1), "000.0", True),
                 Column(
                     self.tr("Tokens before"),
@@ -84,6 +85,8 @@ class PairsCard(Card):
     def set_pairs(self, pairs: Sequence[Row]) -> None:
         """Show the pairs of another comparison."""
         self.table.set_rows(pairs)
+        is_scored = any(pair.base.reward is not None for pair in pairs)
+        self.table.leave_out(() if is_scored else self._scores)
         self.set_fact(self.tr("{n} pairs").format(n=len(pairs)))
         if pairs:
             self.table.selectRow(0)
@@ -94,8 +97,7 @@ class PairsCard(Card):
             "trained": self.tr("trained"),
             "tie": self.tr("tie"),
         }
-        winner = row.annotator_winner or row.reward_winner
-        return words.get(winner, winner)
+        return words.get(row.annotator_winner or row.reward_winner or "", MISSING)
 
     def _read(self, row: Row | None) -> None:
         self.before.setPlainText(row.base.text if row else "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -102,6 +102,7 @@ class RowsView(QTableView, Generic[Row]):
         self.setObjectName(name)
         self.setAccessibleName(name)
         self.rows_model: RowsModel[Row] = model or RowsModel(columns, self)
+        self._left_out: frozenset[str] = frozenset()
         self.setModel(self.rows_model)
         self.setProperty("rows", True)
         self.setShowGrid(False)
@@ -135,6 +136,11 @@ class RowsView(QTableView, Generic[Row]):
                     self.selectRow(i)
                     return
         self.chosen.emit(None)
+
+    def leave_out(self, titles: Iterable[str]) -> None:
+        """Hide the columns of these titles, and no others: the rows have nothing to say there."""
+        self._left_out = frozenset(titles)
+        self._share_width()
 
     def show_whole(self, n_rows: int) -> None:
         """Be as high as a table of this many rows, so that none of them needs scrolling."""
@@ -170,7 +176,7 @@ class RowsView(QTableView, Generic[Row]):
         columns = self.rows_model.columns
         widths = [self._width(column) for column in columns]
         room = self.viewport().width()
-        hidden: set[int] = set()
+        hidden = {i for i, column in enumerate(columns) if column.title in self._left_out}
         for i in range(len(columns) - 1, -1, -1):
             if sum(w for k, w in enumerate(widths) if k not in hidden) <= room:
                 break

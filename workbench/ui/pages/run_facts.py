@@ -91,20 +91,38 @@ def verdict_of_policy(run: Run, live: LiveRun) -> Verdict:
         figures = _tr("Reward went from {first} to {last}, KL is {kl} nats per answer.").format(
             first=number(scores[0]), last=number(scores[-1]), kl=number(kl[-1] if kl else None, 1)
         )
-    n = len(scores)
+    else:
+        figures = _heldout_figures(live)
+    updates, _ = live.series.get("optim/lr", ([], []))
+    n = updates[-1] if updates else 0
     if run.status == "failed":
         return Verdict(
             "bad", _tr("{run} failed at update {n}.").format(run=run.name, n=n + 1), reason(run)
         )
-    total = run.settings.get("updates", n)
+    total = run.settings.get("updates") or live.total
     if run.status == "done":
         return Verdict("ok", _tr("{run} finished, adapter saved").format(run=run.name), figures)
+    place = (_tr("{n} of {total}") if total else "{n}").format(n=n, total=total)
     words = {
-        "stopped": _tr("{run} was stopped at update {n} of {total} and saved"),
-        "interrupted": _tr("{run} was interrupted at update {n} of {total}"),
+        "stopped": _tr("{run} was stopped at update {place} and saved"),
+        "interrupted": _tr("{run} was interrupted at update {place}"),
     }
-    text = words.get(run.status, run.name).format(run=run.name, n=n, total=total)
+    text = words.get(run.status, run.name).format(run=run.name, place=place)
     return Verdict("warn", text, figures)
+
+
+def _heldout_figures(live: LiveRun) -> str:
+    """What a run that samples nothing was measured by: held-out loss, and accuracy."""
+    _, losses = live.series.get("heldout/loss", ([], []))
+    _, shares = live.series.get("heldout/accuracies", ([], []))
+    sentences = []
+    if losses:
+        text = _tr("Held-out loss went from {first} to {last}.")
+        sentences.append(text.format(first=number(losses[0], 3), last=number(losses[-1], 3)))
+    if shares:
+        text = _tr("{share} of what was held out is ordered right.")
+        sentences.append(text.format(share=percent(shares[-1])))
+    return " ".join(sentences)
 
 
 def win_rates(run: Run) -> list[Share]:
@@ -163,9 +181,10 @@ class Measure:
 
 
 def measures(run: Run) -> list[Measure]:
-    """Reward, length and KL before and after, each with its 95 % interval."""
+    """Reward (where a model scored), length and KL before and after, with 95 % intervals."""
+    is_scored = _figure(run, "reward_before") is not None
     return [
-        _measure(run, _tr("Reward"), "reward", 2),
+        *([_measure(run, _tr("Reward"), "reward", 2)] if is_scored else []),
         _measure(run, _tr("Length, tokens"), "length", 0),
         Measure(_tr("KL, nats"), number(0.0, 1), _spread(run, "kl", 1), MISSING),
     ]
