@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from workbench.app.answers import all_prompts
 from workbench.app.workspace import MIN_PAIRS, Workspace
-from workbench.config.algorithms import BEST_OF_N, Algorithm
+from workbench.config.algorithms import BEST_OF_N, REWARD, Algorithm
 from workbench.config.training import TrainingSettings
 from workbench.data.records import Answered, Feedback, Preference, Prompt, Source
 from workbench.data.training_data import TrainingData
@@ -31,8 +31,11 @@ def collect(
         facts["prompt_ids"] = [p.id for p in data.prompts]
     if "preferences" in how.needs:
         pairs, n_identical = usable_pairs(ws)
+        if how is not REWARD:
+            # What a policy is measured on later must not be what it learned from.
+            pairs = [pair for pair in pairs if pair.prompt.split == "train"]
         if len(pairs) < MIN_PAIRS:
-            raise too_few(len(pairs))
+            raise too_few(len(pairs), "" if how is REWARD else " on training prompts")
         data = replace(data, preferences=tuple(pairs))
         facts |= {
             "n_pairs": len(pairs),
@@ -93,10 +96,11 @@ def usable_pairs(ws: Workspace) -> tuple[list[Preference], int]:
     return differing, len(preferences) - len(differing)
 
 
-def too_few(n_pairs: int) -> UserError:
+def too_few(n_pairs: int, where: str = "") -> UserError:
     """What to say when there are not enough pairs to train on."""
     return UserError(
-        f"There are {n_pairs} ranked pairs that differ; training needs at least {MIN_PAIRS}.",
+        f"There are {n_pairs} ranked pairs that differ{where}; training needs at least "
+        f"{MIN_PAIRS}.",
         "Rank more pairs first. About 150 give a model that can be trusted.",
     )
 
@@ -129,7 +133,9 @@ def _feedback(ws: Workspace) -> list[Feedback]:
         if undecided.judgement.verdict == "both_bad":
             texts = (undecided.first_text, undecided.second_text)
             found += [Feedback(undecided.prompt, text, False) for text in texts]
-    unique = {(f.prompt.id, f.answer, f.is_desirable): f for f in found}
+    unique = {
+        (f.prompt.id, f.answer, f.is_desirable): f for f in found if f.prompt.split == "train"
+    }
     feedback = list(unique.values())
     n_good = sum(f.is_desirable for f in feedback)
     if min(n_good, len(feedback) - n_good) < MIN_PAIRS:

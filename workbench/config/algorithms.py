@@ -114,6 +114,12 @@ ALGORITHMS: Mapping[str, Algorithm] = {
             frozenset({"demonstrations"}),
             sft.SFTSettings,
             sft.PRESETS,
+            (
+                "loss/sft",
+                "heldout/loss",
+                "objective/entropy",
+                "policy/grad_norm",
+            ),
         ),
         Algorithm(
             "ppo",
@@ -188,6 +194,14 @@ ALGORITHMS: Mapping[str, Algorithm] = {
             frozenset({"preferences"}),
             dpo.DPOSettings,
             dpo.PRESETS,
+            (
+                "loss/dpo",
+                "heldout/loss",
+                "rewards/chosen",
+                "rewards/rejected",
+                "rewards/margins",
+                "heldout/accuracies",
+            ),
         ),
         Algorithm(
             "kto",
@@ -197,6 +211,14 @@ ALGORITHMS: Mapping[str, Algorithm] = {
             frozenset({"feedback"}),
             kto.KTOSettings,
             kto.PRESETS,
+            (
+                "loss/kto",
+                "heldout/loss",
+                "rewards/chosen",
+                "rewards/rejected",
+                "rewards/margins",
+                "kto/reference_point",
+            ),
         ),
         Algorithm(
             "ilql",

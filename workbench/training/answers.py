@@ -21,7 +21,7 @@ from workbench.models.decoding import pad_answers, pad_prompts
 from workbench.models.loading import LoadedModel
 from workbench.objectives.preference import sequence_logps
 from workbench.rewards.neural import Encoded
-from workbench.training.batches import micro_batches
+from workbench.training.batches import is_out_of_memory, release, too_little
 from workbench.training.learner import Learner
 
 # Without gradients only one layer's activations are in memory, not all.
@@ -91,19 +91,46 @@ def forward(model: LoadedModel, answers: Sequence[Encoded]) -> Scored:
 def log_probabilities(
     learner: Learner[TrainingSettings], adapter: str | None, answers: Sequence[Encoded]
 ) -> Generator[Progress, None, list[float]]:
-    """Log-probability of each whole answer under an adapter (None: the base), no gradients."""
+    """Log-probability of each whole answer under an adapter (None: the base), no gradients.
+
+    How many go through at once comes from the settings and not from what the steps had memory
+    for, so that a resumed run gets the bits of the one that it goes on with.
+
+    Raises:
+        EnvironmentProblem: A single answer does not fit into memory.
+    """
     model, mine = learner.model, answers[learner.ranks.share(len(answers))]
+    longest_first = sorted(range(len(mine)), key=lambda row: -len(mine[row]))
     budget = learner.settings.micro_batch_tokens * _FORWARD_FACTOR
     found = [0.0] * len(mine)
     done = 0
-    for rows in micro_batches(range(len(mine)), [len(a) for a in mine], budget):
+    while done < len(mine):
         yield Progress(done, len(mine), "Scoring the answers")
+        n = max(1, budget // len(mine[longest_first[done]]))
+        rows = longest_first[done : done + n]
         with adapters.active(model, adapter):
-            sums = forward(model, [mine[i] for i in rows]).sums().tolist()
+            sums = _sums(model, [mine[i] for i in rows])
+        if sums is None:
+            if len(rows) == 1:
+                raise too_little()
+            release(learner)
+            budget = len(rows) // 2 * len(mine[rows[0]])
+            continue
         for row, value in zip(rows, sums, strict=True):
             found[row] = value
         done += len(rows)
     return [value for part in learner.ranks.gathered(found) for value in part]
+
+
+def _sums(model: LoadedModel, answers: Sequence[Encoded]) -> list[float] | None:
+    """Log-probabilities of whole answers; None when memory runs out."""
+    try:
+        sums: list[float] = forward(model, answers).sums().tolist()
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            return None
+        raise
+    return sums
 
 
 def reference(
