@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from workbench.cli.commands import Outcome, run, tour_settings
+from workbench.cli.commands import run, tour_settings
+from workbench.cli.following import Outcome
 from workbench.cli.parser import parse
 from workbench.cli.show import Show
 from workbench.errors import EnvironmentProblem, UserError

@@ -4,36 +4,25 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import enum
 import os
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from workbench.cli import parser
+from workbench.cli.following import Outcome, follow, interruptible, outcome_of
 from workbench.cli.show import Show
 from workbench.cli.tables import curve_table
 from workbench.config.reward_model import RewardModelSettings
 from workbench.config.tour import TourSettings, defaults_for
 from workbench.errors import Cancelled, EnvironmentProblem, UserError
-from workbench.events import Finished
 
 if TYPE_CHECKING:
     from workbench.app.workspace import Workspace
-    from workbench.jobs.runner import Job, JobRunner
+    from workbench.jobs.runner import JobRunner
 
 _CLOSE_S = 5.0
-
-
-class Outcome(enum.Enum):
-    """How a command ended; STUCK: all is written, but the worker does not end."""
-
-    DONE = enum.auto()
-    FAILED = enum.auto()
-    STUCK = enum.auto()
 
 
 def run(options: argparse.Namespace, show: Show) -> Outcome:
@@ -70,41 +59,6 @@ def _workspace(folder: Path, *, create: bool) -> Iterator[_Opened]:
 
 def _folder(options: argparse.Namespace) -> Path:
     return Path(options.experiment or ".")
-
-
-def _follow(job: Job, show: Show) -> Outcome:
-    """Show a job's events to its end. Ctrl+C stops and saves, a second one cancels."""
-    with _interruptible(lambda: job, show):
-        for event in job.follow():
-            show.event(event)
-    return _outcome(job.finished)
-
-
-def _outcome(finished: Finished | None) -> Outcome:
-    is_good = finished is not None and finished.outcome in ("done", "stopped")
-    return Outcome.DONE if is_good else Outcome.FAILED
-
-
-@contextmanager
-def _interruptible(current: Callable[[], Job | None], show: Show) -> Iterator[None]:
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        job = current()
-        if job is None:
-            raise KeyboardInterrupt
-        if job.token.should_stop:
-            job.token.cancel()
-            show.note("Cancelling.")
-        else:
-            job.token.request_stop()
-            show.note("Stopping and saving. Press Ctrl+C again to cancel.")
-
-    names = ("SIGINT", "SIGTERM")
-    before = {n: signal.signal(getattr(signal, n), interrupt) for n in names}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(getattr(signal, name), handler)
 
 
 def _new(options: argparse.Namespace, show: Show) -> Outcome:
@@ -145,10 +99,10 @@ def _models_import(options: argparse.Namespace, show: Show) -> Outcome:
     path, folder = Path(options.path), _folder(options)
     if (folder / "experiment.db").exists():
         with _workspace(folder, create=False) as opened:
-            return _follow(library.import_model(opened.ws, path), show)
+            return follow(library.import_model(opened.ws, path), show)
     runner = _runner()
     try:
-        return _follow(library.import_model(None, path, runner), show)
+        return follow(library.import_model(None, path, runner), show)
     finally:
         runner.close(_CLOSE_S)
 
@@ -170,7 +124,7 @@ def _models_use(ws: Workspace, options: argparse.Namespace, show: Show) -> Outco
 def _models_starter(ws: Workspace, _options: argparse.Namespace, show: Show) -> Outcome:
     from workbench.app import library
 
-    return _follow(library.fetch_starter(ws), show)
+    return follow(library.fetch_starter(ws), show)
 
 
 def _prompts_import(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
@@ -236,7 +190,7 @@ def _generate(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome
     from workbench.app import answers
 
     settings = parser.SAMPLING.read(options)
-    return _follow(answers.generate(ws, settings, _prompts(ws, options), options.run), show)
+    return follow(answers.generate(ws, settings, _prompts(ws, options), options.run), show)
 
 
 def _prompts(ws: Workspace, options: argparse.Namespace) -> list[int]:
@@ -254,7 +208,7 @@ def _judge(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
             "Judging by hand needs the window.",
             "Add --simulate for the simulated annotator, or run rlhf-workbench without a command.",
         )
-    return _follow(labelling.simulate(ws, parser.ANNOTATOR.read(options)), show)
+    return follow(labelling.simulate(ws, parser.ANNOTATOR.read(options)), show)
 
 
 def _train(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
@@ -262,10 +216,10 @@ def _train(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
 
     name = options.command.removeprefix("train ")
     if options.resume is not None:
-        return _follow(runs.resume(ws, options.resume), show)
+        return follow(runs.resume(ws, options.resume), show)
     settings = parser.TRAINING[name].read(options)
     if isinstance(settings, RewardModelSettings):
-        return _follow(reward.train_reward(ws, settings), show)
+        return follow(reward.train_reward(ws, settings), show)
     job = runs.train(
         ws,
         name,
@@ -273,7 +227,7 @@ def _train(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
         reward_run=getattr(options, "reward_run", None),
         start_run=options.start_run,
     )
-    return _follow(job, show)
+    return follow(job, show)
 
 
 def _evaluate(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
@@ -282,7 +236,7 @@ def _evaluate(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome
     settings = parser.EVALUATION.read(options)
     annotator = parser.EVALUATION_ANNOTATOR.read(options)
     job = evaluate.compare(ws, _policy_run(ws, options), settings, annotator)
-    outcome = _follow(job, show)
+    outcome = follow(job, show)
     if outcome is Outcome.DONE and job.run_id is not None and job.outcome == "done":
         summary = evaluate.result(ws, job.run_id).summary
         lines = [
@@ -306,7 +260,7 @@ def _best_of_n(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcom
         annotator=parser.EVALUATION_ANNOTATOR.read(options),
         is_kept=options.keep,
     )
-    outcome = _follow(job, show)
+    outcome = follow(job, show)
     if outcome is Outcome.DONE and job.run_id is not None:
         points = best_of_n.curve(ws, job.run_id)
         show.result({"curve": [dataclasses.asdict(point) for point in points]}, curve_table(points))
@@ -340,7 +294,7 @@ def _export_adapter(ws: Workspace, options: argparse.Namespace, show: Show) -> O
 
     folder = Path(options.folder) if options.folder else None
     job = runs.export_adapter(ws, _policy_run(ws, options), folder, options.merged)
-    return _follow(job, show)
+    return follow(job, show)
 
 
 def _export_bundle(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
@@ -356,7 +310,7 @@ def _export_bundle(ws: Workspace, options: argparse.Namespace, show: Show) -> Ou
         run_id=run_id,
         reward_run=options.reward_run,
     )
-    return _follow(job, show)
+    return follow(job, show)
 
 
 def _serve_reward(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
@@ -372,13 +326,13 @@ def _serve_reward(ws: Workspace, options: argparse.Namespace, show: Show) -> Out
         token=given,
     )
     is_told = False
-    with _interruptible(lambda: served.job, show):
+    with interruptible(lambda: served.job, show):
         for event in served.job.follow():
             show.event(event)
             if served.url and not is_told:
                 is_told = True
                 _tell_address(served.url, "" if given else served.token, show)
-    return _outcome(served.job.finished)
+    return outcome_of(served.job.finished)
 
 
 def _tell_address(url: str, token: str, show: Show) -> None:
@@ -415,7 +369,7 @@ def _tour(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
     from workbench.app import tour
 
     settings = tour_settings(options)
-    with _interruptible(lambda: ws.runner.current, show):
+    with interruptible(lambda: ws.runner.current, show):
         events = tour.tour(ws, settings)
         try:
             while True:

@@ -31,7 +31,13 @@ LEAVES = [(model, name, info) for model in MODELS for name, info in toml.fields(
 IDS = [f"{model.__name__}.{name}" for model, name, _ in LEAVES]
 PRESETS = [(how.settings, how.presets) for how in (REWARD, *ALGORITHMS.values())]
 # What makes any other values agree: they divide the batch, and go with every KL estimator.
-AGREEABLE = {"batch_size": 64, "minibatches": 1, "group_size": 2, "kl_in": "reward"}
+AGREEABLE = {
+    "batch_size": 64,
+    "minibatches": 1,
+    "group_size": 2,
+    "kl_in": "reward",
+    "kind": "sigmoid",
+}
 
 
 def _nested(name: str, value: object) -> dict[str, Any]:
@@ -149,8 +155,10 @@ def _values(info: FieldInfo) -> st.SearchStrategy[Any]:
     assert high is not None
     if info.annotation is int:
         return st.integers(int(low), int(high))
-    is_open = any(getattr(m, "gt", None) is not None for m in info.metadata)
-    return st.floats(low, high, exclude_min=is_open)
+    is_open, has_open_end = (
+        any(getattr(m, bound, None) is not None for m in info.metadata) for bound in ("gt", "lt")
+    )
+    return st.floats(low, high, exclude_min=is_open, exclude_max=has_open_end)
 
 
 @given(data=st.data(), model=st.sampled_from(MODELS))
