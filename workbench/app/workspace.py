@@ -337,8 +337,8 @@ def prepare_torch(keeps_core_free: bool) -> None:
 def _keep_freed_memory() -> None:
     """Let glibc keep what a forward pass frees for the next one.
 
-    By default it gives large blocks back at once and faults every page in anew: a quarter of the
-    time of a forward and backward pass on the processor, half of that in the kernel.
+    By default it gives large blocks back at once and faults every page in anew. What that costs
+    differs: a quarter of a forward and backward pass on one processor, nothing on another.
     """
     if sys.platform != "linux":
         return
