@@ -43,6 +43,12 @@ def _fill(experiment: Experiment) -> None:
     experiment.comparisons.next_pending("ada")
     experiment.judgements.add(1, "second", "ada", "person", 2.5)
     experiment.judgements.add(2, "first", "simulated", "simulated", 0.0)
+    experiment.judgements.add(2, "second", "ada", "person", 4.0, strength=1, is_revealed=True)
+    experiment.rankings.add(2, [[4], [3]], "bob", "person", 3.0)
+    experiment.repeats.add(1, "tie", "ada", "person", 1.0, is_swapped=True)
+    experiment.remarks.add("rating", 1, 1, "4", "ada", "person")
+    experiment.remarks.add("tag", 1, None, "词", "ada", "person")
+    experiment.drafts.save(1, "ada", {"text": "begun"})
     run_id = experiment.runs.create(
         "policy", "ppo", "PPO 1", {"learning_rate": 1e-4}, {"n_prompts": 1}
     )

@@ -104,6 +104,25 @@ def test_the_files_of_all_versions_open(version: int, tmp_path: Path) -> None:
     assert check(tmp_path / "old").is_whole
 
 
+def test_every_kind_of_feedback_of_version_3_is_read(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    shutil.copy(GOLDEN / "experiment-v3.db", tmp_path / "old" / DATABASE_NAME)
+    with Experiment.open(tmp_path / "old") as experiment:
+        hers = experiment.judgements.latest(2, "ada")
+        assert hers is not None
+        assert (hers.verdict, hers.strength, hers.is_revealed) == ("second", 1, True)
+        [ranking] = experiment.rankings.list()
+        assert (ranking.annotator, ranking.places) == ("bob", ((4,), (3,)))
+        [repeat] = experiment.repeats.list()
+        assert (repeat.verdict, repeat.is_swapped) == ("tie", True)
+        assert [(r.kind, r.value) for r in experiment.remarks.of_prompt(1)] == [
+            ("rating", "4"),
+            ("tag", "词"),
+        ]
+        assert experiment.drafts.load(1, "ada") == {"text": "begun"}
+    assert check(tmp_path / "old").is_whole
+
+
 def test_a_newer_version_is_refused_and_not_touched(
     closed: Path, database: sqlite3.Connection
 ) -> None:
@@ -311,7 +330,7 @@ def test_check_finds_what_is_wrong(closed: Path, database: sqlite3.Connection) -
         " VALUES (1, 'adapter', 'adapters/run-1', 'd', ''), (7, 'adapter', 'logs', 'd', '')"
     )
     database.execute("INSERT INTO annotators (name) VALUES ('ada')")
-    database.execute("INSERT INTO queue VALUES (1, 5)")
+    database.execute("INSERT INTO queue (annotator_id, comparison_id) VALUES (1, 5)")
     database.execute("INSERT INTO prompt_search (rowid, text) VALUES (77, 'x')")
     report = check(closed)
     text = "\n".join(report.problems)

@@ -61,6 +61,11 @@ def next_item(ws: Workspace, after_id: int = 0) -> RankItem | None:
     return _to_item(ws, comparison) if comparison else None
 
 
+def is_pending(ws: Workspace, comparison_id: int) -> bool:
+    """Whether this annotator has yet to judge a pair."""
+    return ws.experiment.comparisons.is_pending(ws.annotator, comparison_id)
+
+
 def item(ws: Workspace, comparison_id: int) -> RankItem:
     """A certain pair, judged or not.
 

@@ -12,6 +12,9 @@ Source = Literal["generated", "imported", "edited"]
 Finish = Literal["stop", "length", "unknown"]
 Verdict = Literal["first", "second", "tie", "both_bad", "skip"]
 AnnotatorKind = Literal["person", "simulated", "ai", "imported"]
+Strength = Literal[0, 1, 2]
+"""How much better the better answer is: not said, slightly, clearly."""
+RemarkKind = Literal["rating", "comment", "tag"]
 RunKind = Literal["reward", "policy", "evaluation"]
 RunStatus = Literal["queued", "running", "paused", "done", "stopped", "failed", "interrupted"]
 
@@ -56,7 +59,9 @@ class NewCompletion:
     """An answer with its provenance, before it has an id.
 
     `token_ids` are the generated ids, stop token included; empty for texts that were
-    imported or edited. `adapter` names the trained run's adapter, None for the base.
+    imported or edited. `adapter` names the trained run's adapter, None for the base. `parent_id`
+    is the answer that an edited one was made from; one that was written by hand has only an
+    `author`.
     """
 
     prompt_id: int
@@ -70,6 +75,8 @@ class NewCompletion:
     sampling: Mapping[str, object] = field(default_factory=dict)
     seed: int = 0
     run_id: int | None = None
+    parent_id: int | None = None
+    author: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +99,11 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What an annotator said of a comparison. Append-only; undo marks `is_undone`."""
+    """What an annotator said of a comparison. Append-only; undo marks `is_undone`.
+
+    `is_revealed`: the annotator had asked which model wrote which answer. `ranking_id`: the
+    ranking of several answers that it follows from.
+    """
 
     id: int
     comparison_id: int
@@ -101,6 +112,54 @@ class Judgement:
     annotator_kind: AnnotatorKind
     seconds: float
     is_undone: bool
+    created_at: str
+    strength: Strength = 0
+    is_revealed: bool = False
+    ranking_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Answers to one prompt in order, best place first; answers of one place are equally good."""
+
+    id: int
+    prompt_id: int
+    places: tuple[tuple[int, ...], ...]
+    annotator: str
+    annotator_kind: AnnotatorKind
+    seconds: float
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """What an annotator said of a pair when it was shown once more.
+
+    `verdict` is in the comparison's own order, also where the sides were swapped on the screen.
+    """
+
+    id: int
+    comparison_id: int
+    verdict: Verdict
+    strength: Strength
+    is_swapped: bool
+    annotator: str
+    annotator_kind: AnnotatorKind
+    seconds: float
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """A rating (1 to 5), a comment or a tag on an answer, or on a prompt (no `completion_id`)."""
+
+    id: int
+    kind: RemarkKind
+    prompt_id: int
+    completion_id: int | None
+    value: str
+    annotator: str
+    annotator_kind: AnnotatorKind
     created_at: str
 
 
@@ -114,6 +173,7 @@ class Preference:
     rejected: str
     annotator: str
     annotator_kind: AnnotatorKind
+    strength: Strength = 0
 
 
 @dataclass(frozen=True, slots=True)

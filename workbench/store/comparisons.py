@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from workbench.data.records import Comparison
@@ -63,16 +63,69 @@ class ComparisonRepository:
         return to_comparison(row)
 
     def next_pending(self, annotator: str, after_id: int = 0) -> Comparison | None:
-        """The first comparison behind `after_id` that this annotator has not judged.
+        """The next comparison that this annotator has not judged, in the order of the queue.
 
         One step in an index, whatever the number of judged comparisons before it.
+
+        Args:
+            annotator: Whose queue.
+            after_id: The comparison to go on behind. One that is judged already has no place in a
+                chosen order any more: then the first of the queue is next.
         """
+        queue, order = self._queue_of(annotator), ""
+        parameters: tuple[str | float, ...] = (annotator,)
+        if queue.startswith("queue"):
+            order = "priority, "
+            place = self._place(annotator, after_id)
+            if place is not None:
+                queue += " AND (priority, comparison_id) > (?, ?)"
+                parameters = (annotator, place, after_id)
+        else:
+            queue += " AND comparison_id > ?"
+            parameters = (annotator, after_id)
         row = self._database.row(
-            "SELECT * FROM comparisons WHERE id = (SELECT min(comparison_id)"
-            f" FROM {self._queue_of(annotator)} AND comparison_id > ?)",
-            (annotator, after_id),
+            "SELECT * FROM comparisons WHERE id = (SELECT comparison_id"
+            f" FROM {queue} ORDER BY {order}comparison_id LIMIT 1)",
+            parameters,
         )
         return to_comparison(row) if row else None
+
+    def _place(self, annotator: str, comparison_id: int) -> float | None:
+        """Where a comparison stands in the queue, or stood when nobody chose an order."""
+        who = "annotator_id = (SELECT id FROM annotators WHERE name = ?)"
+        here: float | None = self._database.value(
+            f"SELECT priority FROM queue WHERE {who} AND comparison_id = ?",
+            (annotator, comparison_id),
+        )
+        if here is not None:
+            return here
+        first = self._database.value(
+            f"SELECT priority FROM queue WHERE {who} ORDER BY priority LIMIT 1", (annotator,)
+        )
+        return None if first else 0.0
+
+    def is_pending(self, annotator: str, comparison_id: int) -> bool:
+        """Whether this annotator has yet to judge a comparison."""
+        sql = f"SELECT 1 FROM {self._queue_of(annotator)} AND comparison_id = ?"
+        return bool(self._database.value(sql, (annotator, comparison_id)))
+
+    def set_priorities(self, annotator: str, priorities: Mapping[int, float]) -> None:
+        """Choose the order of an annotator's queue: smaller comes first, others stay at 0.
+
+        Args:
+            annotator: Whose queue.
+            priorities: By comparison; those that are judged already are passed over.
+        """
+        self._queue_of(annotator)
+        with self._database.write() as connection:
+            who = "annotator_id = (SELECT id FROM annotators WHERE name = ?)"
+            connection.execute(
+                f"UPDATE queue SET priority = 0 WHERE {who} AND priority <> 0", (annotator,)
+            )
+            connection.executemany(
+                f"UPDATE queue SET priority = ? WHERE {who} AND comparison_id = ?",
+                [(value, annotator, i) for i, value in priorities.items()],
+            )
 
     def pending_ids(self, annotator: str) -> list[int]:
         """All comparisons that this annotator has not judged, in order."""

@@ -156,6 +156,8 @@ def to_completion(row: sqlite3.Row) -> Completion:
         sampling=json.loads(row["sampling"]),
         seed=row["seed"],
         run_id=row["run_id"],
+        parent_id=row["parent_id"],
+        author=row["author"],
         id=row["id"],
         created_at=row["created_at"],
     )
@@ -166,8 +168,8 @@ def _insert(connection: sqlite3.Connection, completion: NewCompletion) -> int:
     text = completion.text.encode("utf-8", "replace").decode()
     completion_id = connection.execute(
         "INSERT INTO completions (prompt_id, text, token_ids, finish, source, model_digest,"
-        " model_name, adapter, sampling, seed, run_id, created_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " model_name, adapter, sampling, seed, run_id, parent_id, author, created_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             completion.prompt_id,
             text,
@@ -180,6 +182,8 @@ def _insert(connection: sqlite3.Connection, completion: NewCompletion) -> int:
             _canonical(completion.sampling),
             completion.seed,
             completion.run_id,
+            completion.parent_id,
+            completion.author,
             now(),
         ),
     ).lastrowid

@@ -12,9 +12,13 @@ from workbench.store.backup import back_up
 from workbench.store.comparisons import ComparisonRepository
 from workbench.store.completions import CompletionRepository
 from workbench.store.database import Database
+from workbench.store.drafts import DraftRepository
 from workbench.store.judgements import JudgementRepository
 from workbench.store.lock import Lock
 from workbench.store.prompts import PromptRepository
+from workbench.store.rankings import RankingRepository
+from workbench.store.remarks import RemarkRepository
+from workbench.store.repeats import RepeatRepository
 from workbench.store.runs import RunRepository
 from workbench.store.settings import SettingsRepository
 from workbench.store.undo import UndoJournal
@@ -39,6 +43,10 @@ class Experiment:
         self.completions = CompletionRepository(database, self.undo)
         self.comparisons = ComparisonRepository(database, self.undo)
         self.judgements = JudgementRepository(database, self.undo)
+        self.rankings = RankingRepository(database, self.undo, self.comparisons, self.judgements)
+        self.repeats = RepeatRepository(database, self.undo)
+        self.remarks = RemarkRepository(database, self.undo)
+        self.drafts = DraftRepository(database)
         self.runs = RunRepository(database)
         self.artifacts = ArtifactRepository(database)
         self.settings = SettingsRepository(database)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from workbench.data.records import AnnotatorKind, Judgement, Preference, Prompt, Verdict
+from workbench.data.records import (
+    AnnotatorKind,
+    Judgement,
+    Preference,
+    Prompt,
+    Strength,
+    Verdict,
+)
 from workbench.store.database import Database, now
 from workbench.store.prompts import to_prompt
 from workbench.store.search import match_query
@@ -60,6 +68,9 @@ class JudgementRepository:
         annotator_kind: AnnotatorKind,
         seconds: float,
         *,
+        strength: Strength = 0,
+        is_revealed: bool = False,
+        ranking_id: int | None = None,
         group: Group | None = None,
     ) -> Judgement:
         """Append a judgement; one undoable operation, on the disk when this returns."""
@@ -70,8 +81,19 @@ class JudgementRepository:
         ):
             judgement_id = connection.execute(
                 "INSERT INTO judgements (comparison_id, verdict, annotator, annotator_kind,"
-                " seconds, created_at) VALUES (?, ?, ?, ?, ?, ?)",
-                (comparison_id, verdict, annotator, annotator_kind, seconds, created_at),
+                " seconds, created_at, strength, is_revealed, ranking_id)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    comparison_id,
+                    verdict,
+                    annotator,
+                    annotator_kind,
+                    seconds,
+                    created_at,
+                    strength,
+                    is_revealed,
+                    ranking_id,
+                ),
             ).lastrowid
             operation.added("judgements", [int(judgement_id or 0)])
         return Judgement(
@@ -83,7 +105,25 @@ class JudgementRepository:
             seconds=seconds,
             is_undone=False,
             created_at=created_at,
+            strength=strength,
+            is_revealed=is_revealed,
+            ranking_id=ranking_id,
         )
+
+    def take_back(self, judgement_ids: Sequence[int]) -> int:
+        """Mark judgements as not standing any more, in one undoable operation; how many did."""
+        with self._database.write() as connection, self._undo.operation("") as operation:
+            ids = [
+                row["id"]
+                for row in connection.execute(
+                    "UPDATE judgements SET is_undone = 1 WHERE is_undone = 0"
+                    " AND id IN (SELECT value FROM json_each(?)) RETURNING id",
+                    (json.dumps(list(judgement_ids)),),
+                )
+            ]
+            operation.name = f"took back {len(ids)} judgement{'' if len(ids) == 1 else 's'}"
+            operation.record("judgements", ids, "is_undone", 0, 1)
+        return len(ids)
 
     def latest(self, comparison_id: int, annotator: str) -> Judgement | None:
         """What this annotator last said of a comparison and did not take back."""
@@ -144,6 +184,7 @@ class JudgementRepository:
                 rejected=pair.second_text if is_first else pair.first_text,
                 annotator=pair.judgement.annotator,
                 annotator_kind=pair.judgement.annotator_kind,
+                strength=pair.judgement.strength,
             )
             for pair in self._deciding(annotators)
             if (is_first := pair.judgement.verdict == "first") or pair.judgement.verdict == "second"
@@ -207,6 +248,9 @@ def to_judgement(row: sqlite3.Row) -> Judgement:
         seconds=row["seconds"],
         is_undone=bool(row["is_undone"]),
         created_at=row["created_at"],
+        strength=row["strength"],
+        is_revealed=bool(row["is_revealed"]),
+        ranking_id=row["ranking_id"],
     )
 
 

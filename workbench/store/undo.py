@@ -20,6 +20,9 @@ _UNDOABLE = {
     "completions": {"is_deleted"},
     "comparisons": {"is_deleted"},
     "judgements": {"is_undone"},
+    "rankings": {"is_undone"},
+    "repeats": {"is_undone"},
+    "remarks": {"is_undone"},
 }
 Value = int | str
 
@@ -49,7 +52,8 @@ class Operation:
 
     def added(self, table: str, ids: Iterable[int]) -> None:
         """Note that these rows are new."""
-        self.record(table, ids, "is_undone" if table == "judgements" else "is_deleted", 1, 0)
+        column = "is_undone" if "is_undone" in _UNDOABLE[table] else "is_deleted"
+        self.record(table, ids, column, 1, 0)
 
     @contextmanager
     def nested(self) -> Iterator[None]:

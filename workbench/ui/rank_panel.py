@@ -217,9 +217,7 @@ class RankPanel(QWidget):
 
     def _may_stay(self, item: RankItem) -> bool:
         """Whether the pair on the screen still waits, or was called up on purpose."""
-        here = item.comparison.id
-        pending = labelling.next_item(self._ws, after_id=here - 1)
-        return self._is_revisit or (pending is not None and pending.comparison.id == here)
+        return self._is_revisit or labelling.is_pending(self._ws, item.comparison.id)
 
     def _done(self, action: Callable[[], object]) -> bool:
         """Do it; trouble that the user can act on is told, and the pair stays."""
