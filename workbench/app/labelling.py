@@ -7,11 +7,11 @@ import random
 import statistics
 from collections.abc import Generator, Iterator, Mapping, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from workbench.cancel import CancelToken
 from workbench.config.annotator import AnnotatorSettings
-from workbench.data.records import Comparison, Completion, Prompt, Verdict
+from workbench.data.records import Comparison, Completion, Prompt, Strength, Verdict
 from workbench.errors import UserError
 from workbench.events import Event, Progress
 from workbench.store.judgements import JudgedPair
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from workbench.jobs.runner import Job
     from workbench.rewards.annotator import SimulatedAnnotator
 
+Queue = Literal["pending", "drafts", "ranked", "skipped"]
 MAX_PAIRS_PER_PROMPT = 6
 _N_RECENT = 20
 _N_FOR_ESTIMATE = 3
@@ -75,15 +76,52 @@ def item(ws: Workspace, comparison_id: int) -> RankItem:
     return _to_item(ws, ws.experiment.comparisons.get(comparison_id))
 
 
-def judge(ws: Workspace, comparison_id: int, verdict: Verdict, seconds: float) -> None:
+def judge(
+    ws: Workspace,
+    comparison_id: int,
+    verdict: Verdict,
+    seconds: float,
+    *,
+    strength: Strength = 0,
+    is_revealed: bool = False,
+) -> None:
     """Store what the person said; it survives a power cut once this returns.
+
+    Args:
+        ws: The experiment.
+        comparison_id: The pair.
+        verdict: Which answer is better, if one is.
+        seconds: How long it took.
+        strength: How much better it is.
+        is_revealed: Whether the person had asked which model wrote which answer.
 
     Raises:
         UserError: There is no such comparison.
         EnvironmentProblem: It could not be stored; nothing was changed.
     """
     ws.experiment.comparisons.get(comparison_id)
-    ws.experiment.judgements.add(comparison_id, verdict, ws.annotator, "person", max(0.0, seconds))
+    ws.experiment.judgements.add(
+        comparison_id,
+        verdict,
+        ws.annotator,
+        "person",
+        max(0.0, seconds),
+        strength=strength,
+        is_revealed=is_revealed,
+    )
+    ws.experiment.drafts.save(comparison_id, ws.annotator, {})
+
+
+def visitable(ws: Workspace, queue: Queue) -> list[int]:
+    """Comparisons of a queue other than the pending one, the last touched first."""
+    if queue == "drafts":
+        return ws.experiment.drafts.list(ws.annotator)
+    return ws.experiment.judgements.compared(ws.annotator, is_skipped=queue == "skipped")
+
+
+def n_drafts(ws: Workspace) -> int:
+    """How many pairs this annotator has begun something on."""
+    return len(ws.experiment.drafts.list(ws.annotator))
 
 
 def undo(ws: Workspace) -> str | None:

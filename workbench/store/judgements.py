@@ -134,6 +134,16 @@ class JudgementRepository:
         )
         return to_judgement(row) if row else None
 
+    def compared(self, annotator: str, *, is_skipped: bool, limit: int = 10_000) -> list[int]:
+        """The comparisons that this annotator judged, or skipped, the last one first."""
+        rows = self._database.rows(
+            "SELECT comparison_id, max(id) AS last_id, verdict FROM judgements AS j"
+            " WHERE annotator = ? AND is_undone = 0 AND comparison_id NOT IN hidden_comparisons"
+            " GROUP BY comparison_id HAVING (verdict = 'skip') = ? ORDER BY last_id DESC LIMIT ?",
+            (annotator, int(is_skipped), limit),
+        )
+        return [row["comparison_id"] for row in rows]
+
     def count(
         self, *, verdict: Verdict | None = None, annotator: str | None = None, search: str = ""
     ) -> int:

@@ -70,7 +70,9 @@ _WRITING = {
     "train.start",
     "evaluate.start",
     "runs.export",
-    *(f"rank.{verdict}" for verdict in ("first", "second", "tie", "both_bad", "skip")),
+    *(f"rank.{choice}" for choice in ("first", "first_slightly", "second_slightly", "second")),
+    *(f"rank.{choice}" for choice in ("tie", "both_bad", "skip", "rate", "edit", "write")),
+    *(f"rank.{choice}" for choice in ("comment", "tag", "all")),
 }
 
 COMMANDS: tuple[Command, ...] = (
@@ -91,10 +93,21 @@ COMMANDS: tuple[Command, ...] = (
     Command("rank.focus", "Rank answers", "Label", "F6", "To the rank panel and back."),
     Command("rank.maximise", "Maximise rank panel", "Label", "F11", "Read in the whole window."),
     Command("rank.first", "A better", "-Label", "1", "", "rank"),
+    Command("rank.first_slightly", "A slightly better", "Label", "A", "", "rank"),
+    Command("rank.second_slightly", "B slightly better", "Label", "B", "", "rank"),
     Command("rank.second", "B better", "Label", "2", "", "rank"),
     Command("rank.tie", "Tie", "Label", "=", "", "rank"),
     Command("rank.both_bad", "Both bad", "Label", "0", "", "rank"),
     Command("rank.skip", "Skip", "Label", "S", "", "rank"),
+    Command("rank.rate", "Rate answers", "-Label", "R", "1 to 5 stars.", "rank"),
+    Command("rank.edit", "Edit answer", "Label", "E", "The edit is preferred.", "rank"),
+    Command("rank.write", "Write a better answer", "Label", "W", "By hand.", "rank"),
+    Command("rank.comment", "Comment", "Label", "C", "On the chosen answer.", "rank"),
+    Command("rank.tag", "Tags", "Label", "T", "On the chosen answer.", "rank"),
+    Command("rank.all", "Rank all answers", "Label", "G", "Three to eight in order.", "rank"),
+    Command("rank.marks", "Mark differences", "-Label", "D", "Show or hide.", "rank"),
+    Command("rank.markdown", "Markdown", "Label", "V", "Formatted or plain.", "rank"),
+    Command("rank.reveal", "Show models", "Label", "M", "It is recorded.", "rank"),
     Command("answers.generate", "Generate answers", "-Label", "Ctrl+Return", "For all prompts."),
     Command("preferences.simulate", "Simulate annotator", "Label", "", "Judge by a stated rule."),
     Command("train.start", "Start run", "Train", "Ctrl+R", "With the settings of the page."),
@@ -148,6 +161,10 @@ class Actions(QObject):
             action.setEnabled(False)
             window.addAction(action)
             self._actions[command.id] = action
+
+    def key(self, command_id: str) -> str:
+        """The key of a command, empty for none."""
+        return next(c.shortcut for c in COMMANDS if c.id == command_id)
 
     def __getitem__(self, command_id: str) -> QAction:
         """The action of a command."""

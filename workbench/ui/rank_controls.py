@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 from PySide6.QtCore import QCoreApplication, Qt, QTimer, Signal, SignalInstance
 from PySide6.QtGui import QPainter, QPaintEvent, QPen
@@ -13,19 +13,22 @@ from PySide6.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QSizePolicy,
+    QTabBar,
     QVBoxLayout,
     QWidget,
 )
 
-from workbench.app.labelling import RankProgress
-from workbench.data.records import Prompt, Verdict
+from workbench.app.labelling import Queue, RankProgress
+from workbench.data.records import Prompt
+from workbench.ui.actions import Actions
 from workbench.ui.plural import counted
 from workbench.ui.theme import Theme, repolish
 from workbench.ui.widgets import Badge, ElidedLabel, Meter, button, label
 from workbench.ui.widgets.basics import Button
 
 FLASH_MS = 150
-_EQUAL: tuple[Verdict, ...] = ("first", "second", "tie", "both_bad")
+_IN_A_ROW = ("first", "first_slightly", "tie", "second_slightly", "second", "both_bad", "skip")
+_IN_TWO = ("first", "second", "first_slightly", "second_slightly", "tie", "both_bad")
 
 
 class RankHead(QFrame):
@@ -36,8 +39,8 @@ class RankHead(QFrame):
         self._theme = theme
         self._has_keys = False
         self._number = ElidedLabel("", "muted")
-        blind = Badge("neutral", self.tr("order shuffled, models hidden"))
-        blind.setToolTip(
+        self._blind = Badge("neutral", "")
+        self._blind.setToolTip(
             self.tr(
                 "Which answer stands first is drawn by lot, and which model wrote it is not "
                 "shown, so that only the text decides."
@@ -47,13 +50,19 @@ class RankHead(QFrame):
         layout.setContentsMargins(4, 4, 4, 4)
         layout.setSpacing(8)
         layout.addWidget(self._number, 1)
-        layout.addWidget(blind)
+        layout.addWidget(self._blind)
+        self.set_revealed(False)
         theme.changed.connect(self.update)
 
     def show_prompt(self, prompt: Prompt) -> None:
         """Name the prompt."""
         name = self.tr("Prompt {n}").format(n=prompt.id)
         self._number.setText(f"{name}  {prompt.group}" if prompt.group else name)
+
+    def set_revealed(self, is_revealed: bool) -> None:
+        """Say whether the test is blind."""
+        hidden = self.tr("order shuffled, models hidden")
+        self._blind.set_text(self.tr("models shown, recorded") if is_revealed else hidden)
 
     @property
     def has_keys(self) -> bool:
@@ -77,9 +86,10 @@ class RankHead(QFrame):
 
 
 class RankHeader(QWidget):
-    """Title, undo and the way back: only while the panel fills the window."""
+    """Title, queues, undo and the way back: only while the panel fills the window."""
 
     restore_wanted = Signal()
+    queue_chosen = Signal(str)
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,13 +99,40 @@ class RankHeader(QWidget):
         for made in (self.undo, self.restore):
             made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.restore.clicked.connect(self.restore_wanted)
+        self.queues = QTabBar()
+        self.queues.setExpanding(False)
+        self.queues.setDrawBase(False)
+        self.queues.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.queues.setAccessibleName(self.tr("Queues"))
+        for queue in get_args(Queue):
+            self.queues.setTabData(self.queues.addTab(""), queue)
+        self.queues.tabBarClicked.connect(
+            lambda i: self.queue_chosen.emit(str(self.queues.tabData(i)))
+        )
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 4, 0, 4)
         layout.addWidget(title)
+        layout.addSpacing(16)
+        layout.addWidget(self.queues)
         layout.addStretch(1)
         layout.addWidget(self.undo)
         layout.addWidget(self.restore)
         self.hide()
+
+    def show_counts(self, progress: RankProgress, n_drafts: int) -> None:
+        """Say how many pairs each queue has."""
+        counts = {
+            "pending": self.tr("Pending {n}").format(n=progress.n_left),
+            "drafts": self.tr("Drafts {n}").format(n=n_drafts),
+            "ranked": self.tr("Ranked {n}").format(n=progress.n_judged),
+            "skipped": self.tr("Skipped {n}").format(n=progress.n_skipped),
+        }
+        for i, queue in enumerate(get_args(Queue)):
+            self.queues.setTabText(i, counts[queue])
+
+    def show_queue(self, queue: Queue) -> None:
+        """Mark the queue that is gone through."""
+        self.queues.setCurrentIndex(get_args(Queue).index(queue))
 
 
 class JudgeButtons(QWidget):
@@ -105,27 +142,30 @@ class JudgeButtons(QWidget):
     undo_wanted = Signal()
     redo_wanted = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, actions: Actions) -> None:
         super().__init__()
-        texts: dict[Verdict, tuple[str, str, str]] = {
-            "first": (self.tr("A better"), "1", self.tr("Answer A is better")),
-            "second": (self.tr("B better"), "2", self.tr("Answer B is better")),
-            "tie": (self.tr("Tie"), "=", self.tr("Both answers are equally good")),
-            "both_bad": (self.tr("Both bad"), "0", self.tr("Neither answer is acceptable")),
-            "skip": (self.tr("Skip"), "S", self.tr("Say nothing about this pair")),
+        texts = {
+            "first": (self.tr("A better"), self.tr("Answer A is clearly better")),
+            "second": (self.tr("B better"), self.tr("Answer B is clearly better")),
+            "first_slightly": (self.tr("A slightly"), self.tr("Answer A is slightly better")),
+            "second_slightly": (self.tr("B slightly"), self.tr("Answer B is slightly better")),
+            "tie": (self.tr("Tie"), self.tr("Both answers are equally good")),
+            "both_bad": (self.tr("Both bad"), self.tr("Neither answer is acceptable")),
+            "skip": (self.tr("Skip"), self.tr("Say nothing about this pair")),
         }
-        self.by_verdict: dict[Verdict, Button] = {}
-        self._flashes: dict[Verdict, QTimer] = {}
-        self._tips: dict[Verdict, str] = {}
-        for verdict, (text, key, tip) in texts.items():
-            made = button(text, "quiet" if verdict == "skip" else "outlined", key=key)
-            self._tips[verdict] = f"{tip} ({key})"
-            made.setToolTip(self._tips[verdict])
+        self.by_verdict: dict[str, Button] = {}
+        self._flashes: dict[str, QTimer] = {}
+        self._tips: dict[str, str] = {}
+        for choice, (text, tip) in texts.items():
+            key = actions.key(f"rank.{choice}")
+            made = button(text, "quiet" if choice == "skip" else "outlined", key=key)
+            self._tips[choice] = f"{tip} ({key})"
+            made.setToolTip(self._tips[choice])
             # A click leaves the focus with the panel, so that the keys go on working.
             made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-            made.clicked.connect(partial(self.chosen.emit, verdict))
-            self.by_verdict[verdict] = made
-            self._flashes[verdict] = self._flash_timer(made)
+            made.clicked.connect(partial(self.chosen.emit, choice))
+            self.by_verdict[choice] = made
+            self._flashes[choice] = self._flash_timer(made)
         self.undo = self._quiet(self.tr("Undo"), "Ctrl+Z", self.undo_wanted)
         # Its key stands in the tooltip: three keycaps are wider than the dock.
         self.redo = self._quiet(self.tr("Redo"), "", self.redo_wanted)
@@ -157,17 +197,17 @@ class JudgeButtons(QWidget):
         return timer
 
     def set_wide(self, is_wide: bool) -> None:
-        """One row with skip in a wide panel, two by two with skip below in the dock."""
-        n_columns = 5 if is_wide else 2
+        """One row from A to B in a wide panel; two by three in the dock, with skip below."""
+        n_columns = len(_IN_A_ROW) if is_wide else 2
         skip = self.by_verdict["skip"]
         skip.set_kind("outlined" if is_wide else "quiet")
         if not is_wide:
             self._quiet_row.insertWidget(0, skip)
-        for i, verdict in enumerate((*_EQUAL, "skip") if is_wide else _EQUAL):
-            made = self.by_verdict[verdict]
+        for i, choice in enumerate(_IN_A_ROW if is_wide else _IN_TWO):
+            made = self.by_verdict[choice]
             made.setMinimumHeight(max(36 if is_wide else 32, made.fontMetrics().height() + 10))
             self._grid.addWidget(made, i // n_columns, i % n_columns)
-        for column in range(5):
+        for column in range(len(_IN_A_ROW)):
             self._grid.setColumnStretch(column, 1 if column < n_columns else 0)
 
     def set_steps_visible(self, is_visible: bool) -> None:
@@ -175,16 +215,16 @@ class JudgeButtons(QWidget):
         self.undo.setVisible(is_visible)
         self.redo.setVisible(is_visible)
 
-    def flash(self, verdict: Verdict) -> None:
+    def flash(self, choice: str) -> None:
         """Show for a moment which verdict was given."""
-        _set_flash(self.by_verdict[verdict], True)
-        self._flashes[verdict].start()
+        _set_flash(self.by_verdict[choice], True)
+        self._flashes[choice].start()
 
     def set_enabled(self, why_not: str) -> None:
         """Allow judging, or say in the tooltips why it is not possible."""
-        for verdict, made in self.by_verdict.items():
+        for choice, made in self.by_verdict.items():
             made.setEnabled(not why_not)
-            made.setToolTip(why_not or self._tips[verdict])
+            made.setToolTip(why_not or self._tips[choice])
 
     def name_undo(self, undo: str | None, redo: str | None) -> None:
         """Say in the tooltips what would be undone and redone; None: nothing."""
@@ -195,6 +235,33 @@ class JudgeButtons(QWidget):
             made.setEnabled(name is not None)
             nothing = self.tr("Nothing has been done or taken back yet")
             made.setToolTip(nothing if name is None else what.format(name=name))
+
+
+class ToolButtons(QWidget):
+    """What else can be done with the answers, quietly, with the keys in sight."""
+
+    wanted = Signal(str)
+
+    def __init__(self, actions: Actions) -> None:
+        super().__init__()
+        texts = {
+            "edit": (self.tr("Edit"), self.tr("Change the active answer (← →)")),
+            "write": (self.tr("Write"), self.tr("Write a better answer by hand")),
+            "tag": (self.tr("Tags"), self.tr("Tags and a comment on the active answer")),
+            "all": (self.tr("Rank all"), self.tr("Rank all answers of this prompt")),
+        }
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(0)
+        self.by_name: dict[str, Button] = {}
+        for name, (text, tip) in texts.items():
+            made = button(text, "quiet", key=actions.key(f"rank.{name}"))
+            made.setToolTip(tip)
+            made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            made.clicked.connect(partial(self.wanted.emit, name))
+            row.addWidget(made)
+            self.by_name[name] = made
+        row.addStretch(1)
 
 
 def _set_flash(made: Button, is_on: bool) -> None:

@@ -7,22 +7,38 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent, QKeySequence, QResizeEvent, QShowEvent
-from PySide6.QtWidgets import QApplication, QBoxLayout, QFrame, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QApplication,
+    QBoxLayout,
+    QFrame,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 from workbench.app import labelling
-from workbench.app.labelling import RankItem, RankProgress
+from workbench.app.labelling import Queue, RankItem
 from workbench.app.workspace import Workspace
-from workbench.data.records import Verdict
+from workbench.data.records import Completion
 from workbench.errors import WorkbenchError
 from workbench.ui.actions import Actions
 from workbench.ui.pages.page import UiContext
-from workbench.ui.plural import counted
-from workbench.ui.rank_controls import JudgeButtons, Legend, ProgressLine, RankHead, RankHeader
-from workbench.ui.rank_views import AnswerPane, PromptView
+from workbench.ui.rank_controls import (
+    JudgeButtons,
+    Legend,
+    ProgressLine,
+    RankHead,
+    RankHeader,
+    ToolButtons,
+)
+from workbench.ui.rank_keys import CHOICES, command_of
+from workbench.ui.rank_tools import AnswerTools
+from workbench.ui.rank_views import AnswerPane, NothingToRank, PromptView, scroll_together
+from workbench.ui.ranking_mode import RankingMode
 from workbench.ui.theme import repolish
-from workbench.ui.widgets import EmptyState, button
+from workbench.ui.timers import single_shot
 from workbench.ui.word_diff import Spans, differences
 
 log = logging.getLogger(__name__)
@@ -32,14 +48,7 @@ SIDE_BY_SIDE = 560
 
 _HEAD_METER = 520
 
-_KEYS: dict[int, Verdict] = {
-    Qt.Key.Key_1: "first",
-    Qt.Key.Key_2: "second",
-    Qt.Key.Key_Equal: "tie",
-    Qt.Key.Key_0: "both_bad",
-    Qt.Key.Key_S: "skip",
-}
-_PLAIN = Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier
+_SIDES = {int(Qt.Key.Key_Left): 0, int(Qt.Key.Key_Right): 1}
 # Above this, differences are looked for after the pair is on the screen (0.1 s on a slow core).
 _QUICK_LENGTH = 3000
 
@@ -53,6 +62,7 @@ class RankPanel(QWidget):
 
     Attributes:
         item: The pair on the screen; None when nothing is left.
+        queue: What is gone through: the pending pairs, or others once more.
     """
 
     judged = Signal(int, str)
@@ -69,6 +79,8 @@ class RankPanel(QWidget):
         self._ws = ws
         self._context = context
         self.item: RankItem | None = None
+        self.queue: Queue = "pending"
+        self._visiting: list[int] = []
         self._marks: dict[int, tuple[Spans, Spans] | None] = {}
         self._ahead: RankItem | None = None
         self._is_revisit = False
@@ -77,9 +89,9 @@ class RankPanel(QWidget):
         self._shown_at = time.monotonic()
         self._is_wide: bool | None = None
         self._build()
-        self._soon = _single_shot(self, self._catch_up, 0)
+        self._soon = single_shot(self, self._catch_up, 0)
         # Other pages read the database again: not once per key press.
-        self._tell = _single_shot(self, context.bridge.experiment_changed.emit, 200)
+        self._tell = single_shot(self, context.bridge.experiment_changed.emit, 200)
         application = QApplication.instance()
         if isinstance(application, QApplication):
             application.focusChanged.connect(self._focus_moved)
@@ -91,8 +103,20 @@ class RankPanel(QWidget):
         """Menu and palette do what the keys do."""
         actions.on("edit.undo", self.undo)
         actions.on("edit.redo", self.redo)
-        for verdict in _KEYS.values():
-            actions.on(f"rank.{verdict}", partial(self.judge, verdict))
+        self._commands: dict[str, Callable[[], object]] = {
+            **{choice: partial(self.judge, choice) for choice in CHOICES},
+            "rate": self.tools.rate,
+            "edit": self.tools.edit,
+            "write": self.tools.write,
+            "comment": partial(self.tools.remark, "comment"),
+            "tag": partial(self.tools.remark, "tags"),
+            "all": self.rank_all,
+            "marks": self.tools.toggle_marks,
+            "markdown": self.tools.toggle_markdown,
+            "reveal": self._reveal,
+        }
+        for name, do in self._commands.items():
+            actions.on(f"rank.{name}", do)
 
     def _build(self) -> None:
         theme = self._context.theme
@@ -104,11 +128,23 @@ class RankPanel(QWidget):
         self._panes.addWidget(self.pane_a, 1)
         self._panes.addWidget(self.pane_b, 1)
         self.legend = Legend()
-        self.buttons = JudgeButtons()
+        self.tools = AnswerTools(self._ws, self._context, (self.pane_a, self.pane_b), self)
+        self.tools.changed.connect(self._changed)
+        self.tools.idle.connect(self.setFocus)
+        scroll_together(self.pane_a.text, self.pane_b.text)
+        self.ranking = RankingMode(self._ws, self._context, (self.pane_a, self.pane_b), self.tools)
+        self.ranking.done.connect(self._after_ranking)
+        self.ranking.left.connect(self._leave_ranking)
+        self.buttons = JudgeButtons(self._context.actions)
         self.buttons.chosen.connect(self.judge)
         self.buttons.undo_wanted.connect(self.undo)
         self.buttons.redo_wanted.connect(self.redo)
+        self.more = ToolButtons(self._context.actions)
+        self.more.wanted.connect(lambda name: self._commands[name]())
         self.progress = ProgressLine()
+        self._lay_out()
+
+    def _lay_out(self) -> None:
         self._pair = QWidget()
         pair = QVBoxLayout(self._pair)
         pair.setContentsMargins(0, 0, 0, 0)
@@ -121,17 +157,22 @@ class RankPanel(QWidget):
         pair.addWidget(self._asked)
         pair.addLayout(self._panes, 1)
         pair.addWidget(self.legend)
+        pair.addWidget(self.more)
         self._stack = QStackedWidget()
         self._stack.addWidget(self._pair)
-        self._stack.addWidget(self._empty_state())
+        self.empty = NothingToRank()
+        self.empty.generate.clicked.connect(lambda: self._context.show_page("answers"))
+        self._stack.addWidget(self.empty)
         self.header = RankHeader()
         self.header.restore_wanted.connect(self.restore_wanted)
         self.header.undo.clicked.connect(self.undo)
+        self.header.queue_chosen.connect(self.visit)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(12, 8, 12, 12)
         self._column.setSpacing(8)
         self._column.addWidget(self.header)
         self._column.addWidget(self._stack, 1)
+        self._column.addWidget(self.ranking)
         self._column.addWidget(self.buttons)
         self._column.addWidget(self.progress)
 
@@ -155,12 +196,6 @@ class RankPanel(QWidget):
             Qt.AlignmentFlag.AlignRight if is_maximised else Qt.AlignmentFlag(0),
         )
 
-    def _empty_state(self) -> QWidget:
-        generate = button(self.tr("Generate answers"), "outlined", icon="answers")
-        generate.clicked.connect(lambda: self._context.show_page("answers"))
-        self.empty = EmptyState("rank", *self._nothing_yet(), generate)
-        return self.empty
-
     def refresh(self) -> None:
         """Follow a change made elsewhere; the pair that is being read stays when it still can."""
         self._ahead = None
@@ -175,19 +210,68 @@ class RankPanel(QWidget):
         self._soon.start()
         self.setFocus(Qt.FocusReason.OtherFocusReason)
 
-    def judge(self, verdict: Verdict) -> None:
-        """Commit a verdict on the pair that is shown, and show the next one."""
+    def judge(self, choice: str) -> None:
+        """Commit one of `CHOICES` on the pair that is shown, and show the next one."""
         item = self.item
         if item is None:
             return
+        verdict, strength = CHOICES[choice]
         seconds = time.monotonic() - self._shown_at
-        if not self._done(lambda: labelling.judge(self._ws, item.comparison.id, verdict, seconds)):
-            return
+        is_stored = self._done(
+            lambda: labelling.judge(
+                self._ws,
+                item.comparison.id,
+                verdict,
+                seconds,
+                strength=strength,
+                is_revealed=self.tools.is_revealed,
+            )
+        )
+        if is_stored:
+            self.buttons.flash(choice)
+            self._go_on(item)
+            self.judged.emit(item.comparison.id, verdict)
+
+    def _go_on(self, item: RankItem) -> None:
+        """Show what comes after a pair that is done."""
         self._history.append(item.comparison.id)
-        self.buttons.flash(verdict)
-        self._show(self._ahead or self._next_after(item))
-        self.judged.emit(item.comparison.id, verdict)
+        self._show(self._ahead or self._next_after(item), is_revisit=self.queue != "pending")
         self._changed()
+
+    def visit(self, queue: Queue) -> None:
+        """Go through the drafts, or again through what is ranked or skipped; or the pending."""
+        self.queue = queue
+        self._visiting = [] if queue == "pending" else labelling.visitable(self._ws, queue)
+        self._ahead = None
+        first = self._next_visited() if queue != "pending" else labelling.next_item(self._ws)
+        self._show(first, is_revisit=queue != "pending")
+        self._soon.start()
+        self.setFocus()
+
+    def _next_visited(self) -> RankItem | None:
+        return labelling.item(self._ws, self._visiting.pop(0)) if self._visiting else None
+
+    def rank_all(self) -> None:
+        """Rank all answers of the prompt together, where it has more than two."""
+        item = self.item
+        if item is not None and not self.ranking.isVisible() and self.ranking.begin(item):
+            self.buttons.hide()
+
+    def _after_ranking(self) -> None:
+        if (item := self.item) is not None:
+            self._ahead = None
+            self._go_on(item)
+        self.setFocus()
+
+    def _leave_ranking(self) -> None:
+        self.buttons.show()
+        self._show(self.item, is_revisit=self._is_revisit)
+        self._soon.start()
+        self.setFocus()
+
+    def _reveal(self) -> None:
+        self.tools.reveal()
+        self.head.set_revealed(self.tools.is_revealed)
 
     def undo(self) -> None:
         """Take back the last change and show its pair again."""
@@ -233,6 +317,8 @@ class RankPanel(QWidget):
         self._tell.start()
 
     def _next_after(self, item: RankItem) -> RankItem | None:
+        if self.queue != "pending":
+            return self._next_visited()
         found = labelling.next_item(self._ws, after_id=item.comparison.id)
         return found or labelling.next_item(self._ws)
 
@@ -241,14 +327,21 @@ class RankPanel(QWidget):
         self._is_marked = False
         self._stack.setCurrentIndex(0 if item else 1)
         self._allow()
+        self.ranking.hide()
         if item is not None:
             self.head.show_prompt(item.prompt)
             self.prompt.show_prompt(item.prompt)
-            self.pane_a.show_answer(item.first)
-            self.pane_b.show_answer(item.second)
+            for pane, answer, letter in (
+                (self.pane_a, item.first, "A"),
+                (self.pane_b, item.second, "B"),
+            ):
+                pane.show_answer(answer)
+                pane.set_letter(letter)
             self.legend.show_state("same" if item.is_identical else "marks")
-            if item.comparison.id in self._marks or _is_short(item):
+            if item.comparison.id in self._marks or _is_short(item.first, item.second):
                 self._mark(item)
+        self.tools.show(item)
+        self.head.set_revealed(self.tools.is_revealed)
         self._shown_at = time.monotonic()
 
     def _mark(self, item: RankItem) -> None:
@@ -276,33 +369,15 @@ class RankPanel(QWidget):
             self._mark(item)
         progress = labelling.progress(self._ws)
         self.progress.show_progress(progress)
-        for part in (self.progress, self.buttons):
-            part.setVisible(progress.n_total > 0)
-        self._describe_empty(progress)
+        self.progress.setVisible(progress.n_total > 0)
+        self.buttons.setVisible(progress.n_total > 0 and not self.ranking.isVisible())
+        self.header.show_counts(progress, labelling.n_drafts(self._ws))
+        self.empty.describe(progress)
         self.buttons.name_undo(labelling.undo_name(self._ws), labelling.redo_name(self._ws))
-        if item is not None:
+        if item is not None and self.queue == "pending":
             self._ahead = self._next_after(item)
             if self._ahead is not None:
                 self._look_up(self._ahead)
-
-    def _describe_empty(self, progress: RankProgress) -> None:
-        if progress.n_total == 0:
-            self.empty.set_texts(*self._nothing_yet())
-            return
-        self.empty.set_texts(
-            counted(
-                progress.n_total,
-                self.tr("The only pair is ranked"),
-                self.tr("All {n} pairs are ranked"),
-            ),
-            self.tr("More answers make more pairs. Undo shows the last pair again."),
-        )
-
-    def _nothing_yet(self) -> tuple[str, str]:
-        return self.tr("Nothing to rank yet"), self.tr(
-            "Generate two or more answers per prompt, then rank them here. "
-            "Ranking works while a model trains."
-        )
 
     def _allow(self) -> None:
         """Judging needs a pair and a folder that may be written."""
@@ -314,6 +389,7 @@ class RankPanel(QWidget):
         elif self.item is None:
             why_not = self.tr("There is no pair to rank.")
         self.buttons.set_enabled(why_not)
+        self.more.setEnabled(not why_not)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """The ranking keys. They come here only while the panel or a part of it has focus."""
@@ -321,10 +397,12 @@ class RankPanel(QWidget):
             self.undo()
         elif event.matches(QKeySequence.StandardKey.Redo) or _is_ctrl_y(event):
             self.redo()
-        elif (verdict := _KEYS.get(event.key())) and event.modifiers() in _PLAIN:
+        elif event.key() in _SIDES and not event.modifiers():
+            self.tools.choose(_SIDES[event.key()])
+        elif command := command_of(event, self._context.actions):
             # A key held down must not judge pairs that nobody read.
             if not event.isAutoRepeat():
-                self.judge(verdict)
+                self._commands[command]()
         else:
             super().keyPressEvent(event)
 
@@ -357,18 +435,10 @@ class RankPanel(QWidget):
             self.head.has_keys = is_here
 
 
-def _is_short(item: RankItem) -> bool:
-    return len(item.first.text) + len(item.second.text) <= _QUICK_LENGTH
+def _is_short(first: Completion, second: Completion) -> bool:
+    return len(first.text) + len(second.text) <= _QUICK_LENGTH
 
 
 def _is_ctrl_y(event: QKeyEvent) -> bool:
     # The standard redo key of some platforms is Ctrl+Shift+Z only; the button says Ctrl+Y.
     return event.key() == Qt.Key.Key_Y and event.modifiers() == Qt.KeyboardModifier.ControlModifier
-
-
-def _single_shot(owner: QWidget, action: Callable[[], None], after_ms: int) -> QTimer:
-    timer = QTimer(owner)
-    timer.setSingleShot(True)
-    timer.setInterval(after_ms)
-    timer.timeout.connect(action)
-    return timer

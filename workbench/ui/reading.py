@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QCoreApplication, QSize, Qt
+from PySide6.QtCore import QCoreApplication, QSize, Qt, QUrl
 from PySide6.QtGui import (
     QColor,
     QFont,
@@ -13,6 +13,7 @@ from PySide6.QtGui import (
     QTextBlockFormat,
     QTextCharFormat,
     QTextCursor,
+    QTextDocument,
     QTextOption,
 )
 from PySide6.QtWidgets import QFrame, QSizePolicy, QTextEdit
@@ -60,6 +61,17 @@ class ReadingText(QTextEdit):
         self.setExtraSelections([])
         self.setPlainText(text)
         self._space_lines()
+
+    def set_markdown(self, text: str) -> None:
+        """Show `text` formatted: no HTML in it is read, and no picture or link is fetched."""
+        self.setExtraSelections([])
+        self.document().setMarkdown(text, QTextDocument.MarkdownFeature.MarkdownNoHTML)
+        if self._is_fitted:
+            self._fit()
+
+    def loadResource(self, _kind: int, _name: QUrl | str) -> object:
+        """Nothing: what a model writes must not make this program open a file."""
+        return None
 
     def set_messages(self, messages: Sequence[Message]) -> None:
         """Show a dialogue; a single user message is shown as it is, without its role."""
