@@ -12,17 +12,23 @@ import torch
 
 from tests import tinymodels
 from tests.close import Level, assert_close
+from tests.offline_runs import Run, assert_same_adapter
+from tests.offline_runs import settings as offline_settings
+from tests.tinymodels import TokenShare
 from tests.training import Trained, on_policy_settings
 from workbench.cancel import CancelToken
 from workbench.config.lora import LoraSettings
+from workbench.data.records import Preference
 from workbench.errors import EnvironmentProblem
 from workbench.events import Step, Warned
 from workbench.models import adapters
 from workbench.models.growing import GrowingTexts
 from workbench.models.loading import LoadedModel
 from workbench.rewards.neural import RewardModel
+from workbench.training import offline
 from workbench.training.batches import is_out_of_memory
 
+BY = ("rule", "simulated")
 ROUNDING = Level(1e-4, 1e-2)  # other batches while decoding, over two updates of large steps
 
 
@@ -41,6 +47,7 @@ class Allocator:
     ) -> None:
         self.n_failed = 0
         self.sizes: list[int] = []
+        self.sizes_learned: list[int] = []  # those with gradients
         method = getattr(owner, name)
 
         def failing(this: Any, *args: Any, **kwargs: Any) -> Any:
@@ -49,6 +56,8 @@ class Allocator:
                 raise error or torch.OutOfMemoryError("CUDA out of memory")
             if args:
                 self.sizes.append(len(args[0]))
+            if args and torch.is_grad_enabled():
+                self.sizes_learned.append(len(args[0]))
             return method(this, *args, **kwargs)
 
         patch.setattr(owner, name, failing)
@@ -61,7 +70,7 @@ def _run(folder: Path, run_dir: Path, algorithm: str = "ppo", **changes: Any) ->
     return Trained(algorithm, tinymodels.load(folder), settings, run_dir, **taken)
 
 
-def _warnings(run: Trained) -> list[str]:
+def _warnings(run: Trained | Run) -> list[str]:
     return [e.message for e in run.events if isinstance(e, Warned)]
 
 
@@ -206,3 +215,122 @@ def test_other_errors_are_not_tried_again(
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         _run(folder, tmp_path)
     assert allocator.n_failed == 1
+
+
+def _offline(folder: Path, run_dir: Path, name: str, **changes: Any) -> Run:
+    how = {"adam_eps": 1.0, "max_grad_norm": 1000.0, "batch_size": 12, **changes}
+    return Run(name, tinymodels.load(folder), offline_settings(name, **how), run_dir)
+
+
+def _assert_same_but_for_rounding(run: Run, whole: Run) -> None:
+    assert_same_adapter(run.adapter(), whole.adapter())
+    for after, before in zip(run.heldout, whole.heldout, strict=True):
+        for figure, value in before.items():
+            assert_close(after[figure], value, Level(1e-5, 1e-4))
+
+
+@pytest.mark.parametrize("name", ["sft", "dpo", "kto", "ilql", "sarsa", "reward"])
+@pytest.mark.parametrize("when", [0, 1])
+def test_heldout_data_are_measured_again_with_half(
+    name: str, when: int, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the first piece and in a later one; what was learned is as if nothing had been."""
+    whole = _offline(folder, tmp_path / "whole", name, micro_batch_tokens=16)
+    owner = (RewardModel, "forward") if name == "reward" else (LoadedModel, "response_states")
+    measured = offline._measured
+    calls = iter(range(10_000))
+    is_measuring = [False]
+
+    def watched(*args: Any) -> Any:
+        is_measuring[0] = True
+        yield from measured(*args)
+        is_measuring[0] = False
+
+    monkeypatch.setattr(offline, "_measured", watched)
+    allocator = Allocator(monkeypatch, *owner, lambda: is_measuring[0] and next(calls) == when)
+    run = _offline(folder, tmp_path / "run", name, micro_batch_tokens=32)
+    assert allocator.n_failed == 1
+    _assert_same_but_for_rounding(run, whole)
+    if name in ("ilql", "sarsa", "reward"):
+        assert _warnings(run) == [
+            "Memory ran out with 32 tokens at once; the step is done again with 16."
+        ]
+        state = json.loads((run.last_checkpoint / "state.json").read_text())["state"]
+        assert state["micro_batch_tokens"] == 16
+
+
+@pytest.mark.parametrize("name", ["sft", "ilql", "reward"])
+def test_heldout_data_that_never_fit_end_the_run_with_advice(
+    name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allocator = Allocator(
+        monkeypatch, LoadedModel, "answer_states" if name == "reward" else "response_states",
+        lambda: not torch.is_grad_enabled(), once=False,
+    )  # fmt: skip
+    with pytest.raises(EnvironmentProblem, match="single answer"):
+        _offline(folder, tmp_path, name)
+    assert 1 < allocator.n_failed < 12
+
+
+@pytest.mark.parametrize("name", ["dpo", "kto"])
+def test_the_reference_is_asked_again_with_half(
+    name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = _offline(folder, tmp_path / "whole", name)
+    allocator = Allocator(monkeypatch, LoadedModel, "response_states", lambda: True)
+    run = _offline(folder, tmp_path / "run", name)
+    assert allocator.n_failed == 1
+    (told,) = _warnings(run)
+    n = int(told.split()[4])
+    assert f"with {n} answers at once; they are scored again, {n // 2} at once." in told
+    assert allocator.sizes[0] == n // 2
+    _assert_same_but_for_rounding(run, whole)
+
+
+@pytest.mark.parametrize("name", ["ilql", "sarsa"])
+def test_answers_are_scored_again_half_as_many_at_once(
+    name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = _offline(folder, tmp_path / "whole", name)
+    allocator = Allocator(monkeypatch, TokenShare, "score", lambda: True)
+    run = _offline(folder, tmp_path / "run", name)
+    assert allocator.n_failed == 1
+    assert allocator.sizes == [12, 12]
+    assert _warnings(run) == [
+        "Memory ran out with 24 answers at once; they are scored again, 12 at once."
+    ]
+    assert run.metrics == whole.metrics
+    assert run.everything() == whole.everything()
+
+
+@pytest.mark.parametrize("name", ["dpo", "reward"])
+def test_pairs_of_one_prompt_are_parted_when_they_do_not_fit_together(
+    name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All pairs of the batch are about one prompt: one group, which must be cut itself."""
+    first, second = tinymodels.prompts(2)
+    pairs = [
+        Preference(i, first if i < 8 else second, " ".join(["w7"] * (i % 4 + 2)), f"w{i % 5}", *BY)
+        for i in range(12)
+    ]
+    owner = (RewardModel, "forward") if name == "reward" else (LoadedModel, "response_states")
+
+    def run_of(folder_name: str) -> Run:
+        how = offline_settings(
+            name, adam_eps=1.0, max_grad_norm=1000.0, micro_batch_tokens=256, batch_size=8
+        )
+        model = tinymodels.load(folder)
+        return Run(name, model, how, tmp_path / folder_name, preferences=pairs)
+
+    with monkeypatch.context() as patch:
+        seen = Allocator(patch, *owner, lambda: False)
+        whole = run_of("whole")
+    (together,) = seen.sizes_learned
+    allocator = Allocator(
+        monkeypatch, *owner, lambda: torch.is_grad_enabled() and allocator.n_failed < 2, once=False
+    )
+    run = run_of("run")
+    assert allocator.n_failed == 2
+    assert max(allocator.sizes_learned) < together
+    assert [text.split()[4] for text in _warnings(run)] == ["256", "128"]
+    _assert_same_but_for_rounding(run, whole)

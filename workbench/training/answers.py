@@ -15,17 +15,15 @@ from workbench.cancel import CancelToken
 from workbench.config.training import OfflineSettings, TrainingSettings
 from workbench.data.chat_template import encode_answer
 from workbench.data.records import Message, Prompt
-from workbench.events import Progress, Warned
+from workbench.events import Event, Progress, Warned
 from workbench.models import adapters
 from workbench.models.decoding import pad_answers, pad_prompts
 from workbench.models.loading import LoadedModel
 from workbench.objectives.preference import sequence_logps
 from workbench.rewards.neural import Encoded
-from workbench.training.batches import is_out_of_memory, release, too_little
+from workbench.training.batches import FORWARD_FACTOR, is_out_of_memory, release, too_little
 from workbench.training.learner import Learner
 
-# Without gradients only one layer's activations are in memory, not all.
-_FORWARD_FACTOR = 4
 _TOLD_EVERY = 256
 
 R = TypeVar("R")
@@ -90,7 +88,7 @@ def forward(model: LoadedModel, answers: Sequence[Encoded]) -> Scored:
 @torch.no_grad()
 def log_probabilities(
     learner: Learner[TrainingSettings], adapter: str | None, answers: Sequence[Encoded]
-) -> Generator[Progress, None, list[float]]:
+) -> Generator[Event, None, list[float]]:
     """Log-probability of each whole answer under an adapter (None: the base), no gradients.
 
     How many go through at once comes from the settings and not from what the steps had memory
@@ -101,7 +99,7 @@ def log_probabilities(
     """
     model, mine = learner.model, answers[learner.ranks.share(len(answers))]
     longest_first = sorted(range(len(mine)), key=lambda row: -len(mine[row]))
-    budget = learner.settings.micro_batch_tokens * _FORWARD_FACTOR
+    budget = learner.settings.micro_batch_tokens * FORWARD_FACTOR
     found = [0.0] * len(mine)
     done = 0
     while done < len(mine):
@@ -115,6 +113,11 @@ def log_probabilities(
                 raise too_little()
             release(learner)
             budget = len(rows) // 2 * len(mine[rows[0]])
+            yield Warned(
+                f"Memory ran out with {len(rows)} answers at once; they are scored again, "
+                f"{len(rows) // 2} at once.",
+                "Nothing is lost. Lower Micro-batch in the next run.",
+            )
             continue
         for row, value in zip(rows, sums, strict=True):
             found[row] = value
@@ -135,7 +138,7 @@ def _sums(model: LoadedModel, answers: Sequence[Encoded]) -> list[float] | None:
 
 def reference(
     learner: Learner[TrainingSettings], answers: Sequence[Encoded], cancel: CancelToken
-) -> Generator[Progress, None, dict[Encoded, float]]:
+) -> Generator[Event, None, dict[Encoded, float]]:
     """Log-probability of each whole answer under the reference, once for the whole run.
 
     Raises:

@@ -25,8 +25,11 @@ log = logging.getLogger(__name__)
 LossOf = Callable[[list[int]], tuple[Tensor, dict[str, Tensor]]]
 # Tokens of each row, by its number.
 Widths = Sequence[int] | Mapping[int, int]
+# Without gradients only one layer's activations are in memory, not all.
+FORWARD_FACTOR = 4
 _SMALLEST = 16
 
+P = TypeVar("P")
 R = TypeVar("R")
 
 
@@ -62,19 +65,43 @@ def accumulate(
     longest_first = sorted(rows, key=lambda row: -widths[row])
     mine = longest_first[learner.ranks.rank :: learner.ranks.size]
     longest = max((widths[row] for row in mine), default=0)
+    return (
+        yield from accumulate_pieces(
+            learner, longest, lambda size: micro_batches(mine, widths, size), loss_of
+        )
+    )
+
+
+def accumulate_pieces(
+    learner: Learner[TrainingSettings],
+    smallest: int,
+    cut: Callable[[int], Sequence[P]],
+    loss_of: Callable[[P], tuple[Tensor, dict[str, Tensor]]],
+) -> Generator[Warned, None, dict[str, float]]:
+    """As `accumulate`, of a share of the minibatch that cuts itself.
+
+    Args:
+        learner: What learns.
+        smallest: Tokens of the largest piece that cannot be cut.
+        cut: This process's share in pieces of at most so many tokens.
+        loss_of: Of one piece.
+
+    Raises:
+        EnvironmentProblem: A piece that cannot be cut does not fit.
+    """
     figures = yield from retried(
-        learner, longest, lambda: _accumulate_once(learner, mine, widths, loss_of)
+        learner, smallest, lambda: _accumulate_once(cut(learner.micro_batch_tokens), loss_of)
     )
     learner.ranks.sum_gradients_(learner.trainable())
     return learner.ranks.summed(figures)
 
 
 def _accumulate_once(
-    learner: Learner[TrainingSettings], rows: Sequence[int], widths: Widths, loss_of: LossOf
+    pieces: Sequence[P], loss_of: Callable[[P], tuple[Tensor, dict[str, Tensor]]]
 ) -> dict[str, float]:
     sums: dict[str, Tensor | float] = {}
-    for part in micro_batches(rows, widths, learner.micro_batch_tokens):
-        loss, figures = loss_of(part)
+    for piece in pieces:
+        loss, figures = loss_of(piece)
         torch.autograd.backward(loss)
         for name, value in figures.items():
             sums[name] = sums.get(name, 0.0) + value.detach()

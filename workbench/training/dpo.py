@@ -37,12 +37,11 @@ from workbench.objectives.preference import dpo_loss, implicit_rewards
 from workbench.rewards.neural import Encoded
 from workbench.training import offline
 from workbench.training.answers import finished, forward, log_probabilities, reference, reference_of
-from workbench.training.batches import accumulate
 from workbench.training.inputs import Inputs
 from workbench.training.learner import Learner, begin
 from workbench.training.loop import require_finite
 from workbench.training.on_policy import save_adapter
-from workbench.training.pairs import Pair, by_prompt, different, encode_pairs, n_tokens, sides
+from workbench.training.pairs import Pair, accumulate, different, encode_pairs, sides
 from workbench.training.tally import Totals
 
 
@@ -81,10 +80,8 @@ def _learn(
     totals: Totals,
 ) -> Generator[Event, None, dict[str, float]]:
     """One optimiser step on the pairs of a batch."""
-    groups = by_prompt([pairs[i] for i in batch], learner.micro_batch_tokens)
 
-    def loss_of(rows: list[int]) -> tuple[Tensor, dict[str, Tensor]]:
-        part = [pair for i in rows for pair in groups[i]]
+    def loss_of(part: list[Pair]) -> tuple[Tensor, dict[str, Tensor]]:
         answers = different(part)
         policy = forward(learner.model, answers).sums()
         known = reference_of(learner, ref, answers, policy)
@@ -99,8 +96,7 @@ def _learn(
             "rewards/accuracies": (margins > 0).sum() / len(batch),
         }
 
-    widths = [n_tokens(group) for group in groups]
-    figures = yield from accumulate(learner, range(len(groups)), widths, loss_of)
+    figures = yield from accumulate(learner, [pairs[i] for i in batch], loss_of)
     require_finite([figures["loss/dpo"]], "The loss")
     totals.add(figures)
     learner.step(totals)

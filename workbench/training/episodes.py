@@ -23,13 +23,14 @@ from workbench.cancel import CancelToken
 from workbench.config.q_learning import QLearningSettings
 from workbench.data.records import Prompt
 from workbench.errors import UserError
-from workbench.events import Event, Progress
+from workbench.events import Event, Progress, Warned
 from workbench.models.decoding import pad_answers, pad_prompts
 from workbench.models.loading import LoadedModel
 from workbench.objectives.advantages import place_rewards
 from workbench.rewards.base import PrefixReward, RewardFunction
 from workbench.rewards.neural import Encoded
 from workbench.training.answers import encode, left_out, longest
+from workbench.training.batches import is_out_of_memory, release, too_little
 from workbench.training.inputs import Inputs
 from workbench.training.learner import Learner
 from workbench.training.loop import require_finite
@@ -103,10 +104,36 @@ def scored(
             cancel.raise_if_stopping()
             yield Progress(start, len(found), "Scoring the answers")
             part = found[start : start + _SCORED_AT_ONCE]
-            mine = _score(learner.settings, part[learner.ranks.share(len(part))], reward)
+            mine = yield from _fitting(learner, part[learner.ranks.share(len(part))], reward)
             episodes += [episode for share in learner.ranks.gathered(mine) for episode in share]
     require_finite([e.score for e in episodes], f"The score of {reward.name}")
     return episodes
+
+
+def _fitting(
+    learner: Learner[S], answers: Sequence[tuple[Prompt, Encoded]], reward: RewardFunction
+) -> Generator[Warned, None, list[Episode]]:
+    """As `_score`, half as many at once where memory runs out.
+
+    Raises:
+        EnvironmentProblem: A single answer does not fit into memory.
+    """
+    try:
+        return _score(learner.settings, answers, reward)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    if len(answers) == 1:
+        raise too_little()
+    release(learner)
+    half = len(answers) // 2
+    yield Warned(
+        f"Memory ran out with {len(answers)} answers at once; they are scored again, {half} at "
+        "once.",
+        "Nothing is lost.",
+    )
+    first = yield from _fitting(learner, answers[:half], reward)
+    return first + (yield from _fitting(learner, answers[half:], reward))
 
 
 def _score(

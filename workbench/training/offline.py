@@ -16,6 +16,7 @@ from workbench.config.training import OfflineSettings
 from workbench.errors import Cancelled
 from workbench.events import Evaluated, Event, Progress, Step
 from workbench.models import adapters
+from workbench.training.batches import retried
 from workbench.training.inputs import Inputs
 from workbench.training.learner import Learner
 from workbench.training.loop import permutation
@@ -109,7 +110,7 @@ def run(
     model = learner.model
     with model.checking(cancel.raise_if_cancelled), adapters.active(model, learner.adapter):
         if learner.update == 0:
-            yield Evaluated(0, evaluate())
+            yield from _measured(learner, evaluate)
         while learner.update < total and not learner.ranks.any(cancel.should_stop):
             began, clock, totals = time.perf_counter(), Clock(), Totals()
             batch = batch_of(split, settings.batch_size, learner.update, settings.seed)
@@ -123,14 +124,20 @@ def run(
             learner.count_skipped(totals)
             if learner.update % per_epoch == 0:
                 yield Progress(learner.update, total, "Measuring on held-out data")
-                yield Evaluated(learner.update, evaluate())
+                yield from _measured(learner, evaluate)
             every = settings.checkpoint_every
             if every and learner.update % every == 0:
                 yield from save_checkpoint(learner, inputs.run_dir)
                 last_saved = learner.update
         if learner.update % per_epoch:
-            yield Evaluated(learner.update, evaluate())
+            yield from _measured(learner, evaluate)
     if cancel.is_cancelled:
         raise Cancelled
     if last_saved != learner.update:
         yield from save_checkpoint(learner, inputs.run_dir)
+
+
+def _measured(learner: Learner[S], evaluate: Callable[[], dict[str, float]]) -> Iterator[Event]:
+    """Figures on the held-out items, in smaller pieces when memory runs out."""
+    figures = yield from retried(learner, 0, evaluate)
+    yield Evaluated(learner.update, figures)

@@ -6,19 +6,21 @@ Chosen and rejected go through the network in one batch.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import NamedTuple
 
 from torch import Tensor, tensor
 
 from workbench.cancel import CancelToken
-from workbench.config.training import OfflineSettings
+from workbench.config.training import OfflineSettings, TrainingSettings
 from workbench.data.records import Preference
 from workbench.errors import UserError
-from workbench.events import Event
+from workbench.events import Event, Warned
 from workbench.models.loading import LoadedModel
 from workbench.rewards.neural import Encoded
 from workbench.training.answers import encode, left_out, longest
+from workbench.training.batches import accumulate_pieces, micro_batches
+from workbench.training.learner import Learner
 
 _FEWEST_PAIRS = 8
 
@@ -79,6 +81,29 @@ def sides(pairs: Sequence[Pair], answers: Sequence[Encoded], values: Tensor) -> 
     row = {ids: i for i, ids in enumerate(answers)}
     index = [[row[p.chosen] for p in pairs], [row[p.rejected] for p in pairs]]
     return values[tensor(index, device=values.device)]
+
+
+def accumulate(
+    learner: Learner[TrainingSettings],
+    pairs: Sequence[Pair],
+    loss_of: Callable[[list[Pair]], tuple[Tensor, dict[str, Tensor]]],
+) -> Generator[Warned, None, dict[str, float]]:
+    """As `batches.accumulate`; pairs of one prompt stay together as far as they fit.
+
+    Raises:
+        EnvironmentProblem: A single pair does not fit into memory.
+    """
+    groups = sorted(by_prompt(pairs, learner.micro_batch_tokens), key=lambda g: -n_tokens(g))
+    mine = groups[learner.ranks.rank :: learner.ranks.size]
+
+    def cut(max_tokens: int) -> list[list[Pair]]:
+        parts = [part for group in mine for part in by_prompt(group, max_tokens)]
+        widths = list(map(n_tokens, parts))
+        pieces = micro_batches(range(len(parts)), widths, max_tokens)
+        return [[pair for i in piece for pair in parts[i]] for piece in pieces]
+
+    smallest = max((n_tokens([pair]) for group in mine for pair in group), default=0)
+    return (yield from accumulate_pieces(learner, smallest, cut, loss_of))
 
 
 def by_prompt(pairs: Sequence[Pair], max_tokens: int) -> list[list[Pair]]:

@@ -29,7 +29,7 @@ from workbench.objectives.q_learning import (
     polyak_,
 )
 from workbench.training import offline
-from workbench.training.batches import accumulate, micro_batches
+from workbench.training.batches import FORWARD_FACTOR, accumulate, micro_batches
 from workbench.training.episodes import Batch, Episode, batched, scored, shaped
 from workbench.training.inputs import Inputs
 from workbench.training.learner import Learner
@@ -38,8 +38,6 @@ from workbench.training.on_policy import save_adapter
 from workbench.training.tally import Totals
 
 _HEADS = 5  # what a key of `seeds` is for
-# Without gradients only one layer's activations are in memory, not all.
-_FORWARD_FACTOR = 4
 
 S = TypeVar("S", bound=QLearningSettings)
 
@@ -236,7 +234,7 @@ def _evaluate(
     n_tokens = sum(e.n_actions for e in episodes)
     widths, sums = list(map(len, episodes)), dict.fromkeys(_HELDOUT.values(), 0.0)
     q_hats, returns = [], []
-    budget = learner.micro_batch_tokens * _FORWARD_FACTOR
+    budget = learner.micro_batch_tokens * FORWARD_FACTOR
     for rows in micro_batches(range(len(episodes)), widths, budget):
         batch = batched(learner.model, [episodes[i] for i in rows])
         view = heads.view(learner, batch, with_logsumexp=False)

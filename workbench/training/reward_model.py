@@ -22,11 +22,11 @@ from workbench.objectives.intervals import wilson
 from workbench.objectives.preference import bradley_terry_loss, bradley_terry_nll
 from workbench.rewards.neural import ADAPTER, RewardModel
 from workbench.training import offline
-from workbench.training.batches import accumulate
+from workbench.training.batches import FORWARD_FACTOR
 from workbench.training.inputs import Inputs
 from workbench.training.learner import Learner, begin
 from workbench.training.loop import require_finite
-from workbench.training.pairs import Pair, by_prompt, different, encode_pairs, n_tokens, sides
+from workbench.training.pairs import Pair, accumulate, different, encode_pairs, sides
 from workbench.training.tally import Totals
 
 
@@ -53,7 +53,7 @@ def train(settings: RewardModelSettings, inputs: Inputs, cancel: CancelToken) ->
         cancel,
         split,
         partial(_learn, learner, reward, pairs),
-        partial(_evaluate, reward, heldout),
+        partial(_evaluate, learner, reward, heldout),
     )
     if learner.ranks.is_main:
         folder = inputs.run_dir / "reward_model"
@@ -70,10 +70,8 @@ def _learn(
     totals: Totals,
 ) -> Generator[Event, None, dict[str, float]]:
     """One optimiser step on the pairs of a batch."""
-    groups = by_prompt([pairs[i] for i in batch], learner.micro_batch_tokens)
 
-    def loss_of(rows: list[int]) -> tuple[Tensor, dict[str, Tensor]]:
-        part = [pair for i in rows for pair in groups[i]]
+    def loss_of(part: list[Pair]) -> tuple[Tensor, dict[str, Tensor]]:
         answers = different(part)
         chosen, rejected = sides(part, answers, reward.forward(answers))
         losses = bradley_terry_loss(chosen, rejected, learner.settings.centering)
@@ -83,8 +81,7 @@ def _learn(
             "reward/margin": (chosen - rejected).sum() / len(batch),
         }
 
-    widths = [n_tokens(group) for group in groups]
-    figures = yield from accumulate(learner, range(len(groups)), widths, loss_of)
+    figures = yield from accumulate(learner, [pairs[i] for i in batch], loss_of)
     require_finite([figures["reward/loss"]], "The loss of the reward model")
     totals.add(figures)
     learner.step(totals)
@@ -92,9 +89,12 @@ def _learn(
 
 
 @torch.no_grad()
-def _evaluate(reward: RewardModel, pairs: Sequence[Pair]) -> dict[str, float]:
+def _evaluate(
+    learner: Learner[RewardModelSettings], reward: RewardModel, pairs: Sequence[Pair]
+) -> dict[str, float]:
     """Held-out accuracy (an equal score counts half) with its Wilson interval, and the loss."""
     answers = different(pairs)
+    reward.tokens_at_once = learner.micro_batch_tokens * FORWARD_FACTOR
     scores = torch.tensor(reward.score_sequences(answers))
     chosen, rejected = sides(pairs, answers, scores)
     wins = float((chosen > rejected).sum()) + 0.5 * float((chosen == rejected).sum())

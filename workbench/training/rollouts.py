@@ -28,6 +28,7 @@ from workbench.objectives.rollout import Rollout
 from workbench.rewards.base import PrefixReward, RewardFunction
 from workbench.rewards.neural import RewardModel
 from workbench.training.batches import (
+    FORWARD_FACTOR,
     is_out_of_memory,
     micro_batches,
     release,
@@ -40,8 +41,6 @@ from workbench.training.loop import require_finite
 from workbench.training.tally import Clock
 
 _SAMPLE = 2  # what a key of `seeds` is for
-# Without gradients only one layer's activations are in memory, not all.
-_FORWARD_FACTOR = 4
 _AT_ONCE = "answers_at_once"  # the counter that remembers it after memory ran out
 
 
@@ -75,7 +74,7 @@ def roll_out(
             scores, token_scores = _scored(learner, rollout, messages, reward)
         return rollout._replace(scores=scores, token_scores=token_scores)
 
-    smallest = max(answered.widths()) // _FORWARD_FACTOR
+    smallest = max(answered.widths()) // FORWARD_FACTOR
     rollout = yield from retried(learner, smallest, measure)
     require_finite(rollout.scores.tolist(), f"The score of {reward.name}")
     if is_alone:
@@ -213,7 +212,7 @@ def _trunk(learner: Learner[OnPolicySettings], rollout: Rollout) -> Tensor:
     ids, is_closed = closed(rollout, model.pad_id, model.stop_id)
     all_ids = torch.cat([rollout.prompt_ids, ids], dim=1)
     mask = torch.cat([rollout.prompt_mask, is_closed], dim=1)
-    size = max(1, learner.micro_batch_tokens * _FORWARD_FACTOR // all_ids.shape[1])
+    size = max(1, learner.micro_batch_tokens * FORWARD_FACTOR // all_ids.shape[1])
     parts = [
         model.trunk(all_ids[i : i + size], mask[i : i + size], learner.first_layer).states
         for i in range(0, len(all_ids), size)
@@ -253,7 +252,7 @@ def in_parts(
 ) -> Tensor:
     """A (B, T) figure of all answers, computed in pieces that fit into memory, no gradients."""
     result = torch.zeros_like(rollout.old_logps)
-    budget = learner.micro_batch_tokens * _FORWARD_FACTOR
+    budget = learner.micro_batch_tokens * FORWARD_FACTOR
     for rows in micro_batches(range(len(result)), rollout.widths(), budget):
         part = rollout.select(torch.tensor(rows, device=result.device)).trimmed()
         values = compute(part)
@@ -274,7 +273,7 @@ def _scored(
     ]
     device = rollout.old_logps.device
     if isinstance(reward, RewardModel):
-        reward.tokens_at_once = learner.micro_batch_tokens * _FORWARD_FACTOR
+        reward.tokens_at_once = learner.micro_batch_tokens * FORWARD_FACTOR
     if getattr(learner.settings, "reward_at", "end") != "end":
         if not isinstance(reward, PrefixReward):
             raise UserError(
