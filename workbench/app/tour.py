@@ -6,7 +6,16 @@ import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
 
-from workbench.app import answers, evaluate, exchange, labelling, library, reward, runs
+from workbench.app import (
+    answers,
+    evaluate,
+    exchange,
+    labelling,
+    library,
+    preference_export,
+    reward,
+    runs,
+)
 from workbench.app.workspace import Workspace
 from workbench.config.tour import TourSettings
 from workbench.data.records import Run
@@ -50,11 +59,13 @@ def steps(ws: Workspace, settings: TourSettings) -> Jobs:
     comparing = evaluate.compare(ws, policy.run_id, settings.evaluation, settings.annotator)
     evaluation = yield from _phase("evaluate", comparing, seconds)
     began = time.perf_counter()
-    preferences = exchange.export_preferences(ws, free_folder(ws, "preferences"))
+    writing = preference_export.export_preferences(ws, free_folder(ws, "preferences"))
+    preferences = yield from _phase("export", writing, seconds)
     exporting = yield from _phase("export", runs.export_adapter(ws, policy.run_id), seconds)
     seconds["export"] = round(time.perf_counter() - began, 2)
     assert evaluation.run_id is not None
     assert exporting.finished is not None
+    assert preferences.finished is not None
     return _result(
         ws,
         settings,
@@ -62,7 +73,7 @@ def steps(ws: Workspace, settings: TourSettings) -> Jobs:
         ws.run(evaluation.run_id),
         {
             "experiment": str(ws.path),
-            "preferences": str(preferences.folder),
+            "preferences": str(preferences.finished.result["folder"]),
             "adapter": str(exporting.finished.result["folder"]),
             "reward_model": str(ws.artifact_folder(trained_reward.run_id, "reward_model")),
         },

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.cli import parser
+from workbench.cli import parser, preferences
 from workbench.cli.following import Outcome, follow, interruptible, outcome_of
 from workbench.cli.show import Show
 from workbench.cli.tables import curve_table
@@ -171,21 +171,6 @@ def _answers_import(ws: Workspace, options: argparse.Namespace, show: Show) -> O
     return Outcome.DONE
 
 
-def _preferences_import(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
-    from workbench.app import exchange
-
-    done = exchange.import_preferences(ws, Path(options.file))
-    for problem in done.problems:
-        show.note(f"  line {problem.line}: {problem.message}")
-    if not done.n and done.problems:
-        raise UserError(f"{options.file} holds no usable pair.", "Nothing was imported.")
-    show.result(
-        {"n": done.n, "n_problems": len(done.problems)},
-        f"{done.n} pairs imported, {len(done.problems)} lines left out.",
-    )
-    return Outcome.DONE
-
-
 def _generate(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
     from workbench.app import answers
 
@@ -274,19 +259,6 @@ def _policy_run(ws: Workspace, options: argparse.Namespace) -> int:
     if newest is None:
         raise UserError("There is no trained policy yet.", "Run rlhf-workbench train ppo first.")
     return newest.run_id
-
-
-def _export_preferences(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
-    from workbench.app import exchange
-    from workbench.app.tour import free_folder
-
-    folder = Path(options.folder) if options.folder else free_folder(ws, "preferences")
-    done = exchange.export_preferences(ws, folder)
-    show.result(
-        {"folder": str(done.folder), "n_pairs": done.n_pairs, "n_ties": done.n_ties},
-        f"{done.n_pairs} pairs written to {done.folder}.",
-    )
-    return Outcome.DONE
 
 
 def _export_adapter(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
@@ -397,13 +369,14 @@ _COMMANDS: dict[str, Callable[[Workspace, argparse.Namespace, Show], Outcome]] =
     "prompts import": _prompts_import,
     "prompts demo": _prompts_demo,
     "answers import": _answers_import,
-    "preferences import": _preferences_import,
+    "preferences import": preferences.take_in,
+    "preferences export": preferences.export,
     "generate": _generate,
     "judge": _judge,
     **{f"train {name}": _train for name in parser.TRAINING},
     "evaluate": _evaluate,
     "best-of-n": _best_of_n,
-    "export preferences": _export_preferences,
+    "export preferences": preferences.export,
     "export adapter": _export_adapter,
     "export bundle": _export_bundle,
     "serve reward": _serve_reward,

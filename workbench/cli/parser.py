@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from workbench import __version__
+from workbench.cli import preferences
 from workbench.cli.options import SettingsFlags
 from workbench.config.algorithms import ALGORITHMS, REWARD
 from workbench.config.annotator import AnnotatorSettings
@@ -130,9 +131,16 @@ def _add_data(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     showing.add_argument("file", metavar="FILE")
 
-    preferences = _family(commands, "preferences", "preferences of the experiment")
-    taking = _command(preferences, "import", "JSONL or CSV", key="preferences import")
-    taking.add_argument("file", metavar="FILE")
+    judged = _family(commands, "preferences", "preferences of the experiment")
+    taking = _command(
+        judged,
+        "import",
+        "a JSONL, JSON, CSV or Parquet file, or the folder of an export",
+        key="preferences import",
+    )
+    preferences.add_import_flags(taking)
+    giving = _command(judged, "export", "write them for other programs", key="preferences export")
+    preferences.add_export_flags(giving)
 
 
 def _add_training(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -186,10 +194,10 @@ def _add_training(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 def _add_outward(commands: argparse._SubParsersAction[_Parser]) -> None:
     export = _family(commands, "export", "carry data or a policy away")
-    pairs = _command(export, "preferences", "JSONL and CSV with a card", key="export preferences")
+    pairs = _command(export, "preferences", "as preferences export", key="export preferences")
+    preferences.add_export_flags(pairs)
     adapter = _command(export, "adapter", "PEFT folder with a card", key="export adapter")
-    for parser in (pairs, adapter):
-        parser.add_argument("folder", metavar="FOLDER", nargs="?", help="new folder")
+    adapter.add_argument("folder", metavar="FOLDER", nargs="?", help="new folder")
     adapter.add_argument("--run", type=int, help="policy run (default: the newest)")
     adapter.add_argument("--merged", action="store_true", help="base and adapter as one model")
     handing = _command(

@@ -13,6 +13,7 @@ from workbench.store.comparisons import ComparisonRepository
 from workbench.store.completions import CompletionRepository
 from workbench.store.database import Database
 from workbench.store.drafts import DraftRepository
+from workbench.store.exchange import ExchangeRepository
 from workbench.store.judgements import JudgementRepository
 from workbench.store.lock import Lock
 from workbench.store.prompts import PromptRepository
@@ -47,6 +48,7 @@ class Experiment:
         self.repeats = RepeatRepository(database, self.undo)
         self.remarks = RemarkRepository(database, self.undo)
         self.drafts = DraftRepository(database)
+        self.exchange = ExchangeRepository(database, self.undo)
         self.runs = RunRepository(database)
         self.artifacts = ArtifactRepository(database)
         self.settings = SettingsRepository(database)

@@ -27,11 +27,12 @@ _DONE: dict[Verdict, str] = {
     "both_bad": "ranked both bad",
     "skip": "skipped a pair",
 }
-_JOINED = """
-  SELECT j.*,
-    -- A person's word counts more than an imported label, that more than a machine's.
-    CASE j.annotator_kind WHEN 'person' THEN 3 WHEN 'imported' THEN 2 WHEN 'ai' THEN 1 ELSE 0 END
-      AS authority,
+# A person's word counts more than an imported label, that more than a machine's.
+AUTHORITY = (
+    "CASE j.annotator_kind WHEN 'person' THEN 3 WHEN 'imported' THEN 2 WHEN 'ai' THEN 1 ELSE 0 END"
+)
+JOINED = f"""
+  SELECT j.*, {AUTHORITY} AS authority,
     p.id AS p_id, p.messages, p.prompt_group, p.language, p.split,
     p.created_at AS p_created_at, a.text AS first_text, b.text AS second_text
   FROM judgements AS j
@@ -150,7 +151,7 @@ class JudgementRepository:
         """How many judgements `list` would give in all."""
         where, parameters = _filter(verdict, annotator, search)
         if search.strip():
-            sql = f"SELECT count(*) FROM ({_JOINED} AND {where})"
+            sql = f"SELECT count(*) FROM ({JOINED} AND {where})"
             return int(self._database.value(sql, parameters))
         # Without the joins this is a step or two in an index, also at 100,000 judgements.
         counted = f"SELECT count(*) FROM judgements AS j WHERE {where}"
@@ -210,11 +211,11 @@ class JudgementRepository:
 
     def _deciding(self, annotators: Sequence[str] | None) -> list[JudgedPair]:
         rows = self._database.rows(
-            f"{_JOINED} AND j.is_undone = 0 ORDER BY j.comparison_id, authority, j.id"
+            f"{JOINED} AND j.is_undone = 0 ORDER BY j.comparison_id, authority, j.id"
         )
         counted = (r for r in rows if annotators is None or r["annotator"] in annotators)
         # The last one of each comparison is the one that decides.
-        return [_to_pair(row) for row in {r["comparison_id"]: r for r in counted}.values()]
+        return [to_pair(row) for row in {r["comparison_id"]: r for r in counted}.values()]
 
     def list(
         self,
@@ -242,9 +243,9 @@ class JudgementRepository:
             where += f" AND j.id {compare} ?"
             parameters = (*parameters, after_id)
         rows = self._database.rows(
-            f"{_JOINED} AND {where} ORDER BY j.id {order} LIMIT ?", (*parameters, limit)
+            f"{JOINED} AND {where} ORDER BY j.id {order} LIMIT ?", (*parameters, limit)
         )
-        return [_to_pair(row) for row in rows]
+        return [to_pair(row) for row in rows]
 
 
 def to_judgement(row: sqlite3.Row) -> Judgement:
@@ -264,7 +265,8 @@ def to_judgement(row: sqlite3.Row) -> Judgement:
     )
 
 
-def _to_pair(row: sqlite3.Row) -> JudgedPair:
+def to_pair(row: sqlite3.Row) -> JudgedPair:
+    """The record of a row of `JOINED`."""
     prompt = {key: row[key] for key in ("messages", "prompt_group", "language", "split")}
     return JudgedPair(
         judgement=to_judgement(row),

@@ -119,11 +119,16 @@ def to_prompt(row: sqlite3.Row | Mapping[str, Any]) -> Prompt:
     )
 
 
-def _find_or_add(connection: sqlite3.Connection, prompt: NewPrompt) -> tuple[int, bool]:
-    messages = json.dumps(
-        [{"role": m.role, "content": m.content} for m in prompt.messages], ensure_ascii=False
+def stored_messages(messages: Sequence[Message]) -> tuple[str, str]:
+    """Messages as they are stored, and the digest by which a prompt is found again."""
+    text = json.dumps(
+        [{"role": m.role, "content": m.content} for m in messages], ensure_ascii=False
     )
-    digest = hashlib.sha256(messages.encode("utf-8", "surrogatepass")).hexdigest()
+    return text, hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _find_or_add(connection: sqlite3.Connection, prompt: NewPrompt) -> tuple[int, bool]:
+    messages, digest = stored_messages(prompt.messages)
     found = connection.execute(
         "SELECT id FROM prompts WHERE digest = ? AND is_deleted = 0", (digest,)
     ).fetchone()

@@ -119,6 +119,18 @@ class UndoJournal:
             finally:
                 self._active = None
 
+    def revert(self, group: Group) -> None:
+        """Take back what a group has done so far, as if it had never begun; later changes stay."""
+        if group.operation_id is None:
+            return
+        with self._database.write() as connection:
+            if connection.execute(
+                "SELECT 1 FROM operations WHERE id = ? AND is_undone = 0", (group.operation_id,)
+            ).fetchone():
+                _apply_all(connection, group.operation_id, is_undo=True)
+            connection.execute("DELETE FROM operations WHERE id = ?", (group.operation_id,))
+        group.operation_id = None
+
     def undo(self) -> str | None:
         """Take back the newest operation; its name, or None when there is none."""
         return self._step(
@@ -150,16 +162,20 @@ class UndoJournal:
             found = connection.execute(choose).fetchone()
             if found is None:
                 return None
-            order = "DESC" if is_undo else "ASC"
-            changes = connection.execute(
-                f"SELECT * FROM changes WHERE operation_id = ? ORDER BY id {order}", (found["id"],)
-            ).fetchall()
-            for change in changes:
-                _apply(connection, change, change["before"] if is_undo else change["after"])
+            _apply_all(connection, found["id"], is_undo)
             connection.execute(
                 "UPDATE operations SET is_undone = ? WHERE id = ?", (int(is_undo), found["id"])
             )
             return str(found["name"])
+
+
+def _apply_all(connection: sqlite3.Connection, operation_id: int, is_undo: bool) -> None:
+    order = "DESC" if is_undo else "ASC"
+    changes = connection.execute(
+        f"SELECT * FROM changes WHERE operation_id = ? ORDER BY id {order}", (operation_id,)
+    ).fetchall()
+    for change in changes:
+        _apply(connection, change, change["before"] if is_undo else change["after"])
 
 
 def _apply(connection: sqlite3.Connection, change: sqlite3.Row, value: Value) -> None:

@@ -79,12 +79,13 @@ def test_export_and_import_give_back_the_rows(
     judge_all(ws, ["first", "second", "tie"])
     page = open_page("preferences")
     page.export_to(tmp_path)
+    qtbot.waitUntil(lambda: page.window().banner.text().startswith("2 pairs exported"))
     (file,) = tmp_path.rglob("preferences.jsonl")
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     assert len(rows) == 2
-    assert page.window().banner.text().startswith("2 pairs exported")
     n_before = ws.experiment.judgements.count()
     page.import_file(file)
+    qtbot.waitUntil(lambda: "added" in page.window().banner.text())
     assert ws.experiment.judgements.count() >= n_before
     assert len(ws.experiment.judgements.preferences()) == 2
 

@@ -24,7 +24,7 @@ from transformers import AutoModelForCausalLM
 from tests.close import FORWARD, assert_close
 from tests.unit.app.conftest import add_prompts, end
 from workbench import places
-from workbench.app import evaluate, exchange, handover, reward, runs
+from workbench.app import evaluate, exchange, handover, preference_import, reward, runs
 from workbench.app.handover import launch, openrlhf, peers, trl
 from workbench.config import algorithms, toml
 from workbench.config.algorithms import ALGORITHMS
@@ -129,7 +129,7 @@ def test_the_data_are_read_back_by_the_importers(trained):
     assert [p.messages for p in prompts.rows] == [
         p.messages for p in bundle.read(folder).data.prompts
     ]
-    pairs = exchange.preview_preferences(folder / "data" / "preferences.jsonl")
+    pairs = preference_import.preview_preferences(folder / "data" / "preferences.jsonl")
     assert not pairs.problems
     assert len(pairs.rows) == len(reward.usable_pairs(ws)[0]) >= 8
     assert {row.annotator_kind for row in pairs.rows} == {"simulated"}

@@ -9,13 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.data.formats.preferences import (
-    PreferenceRow,
-    read_preferences,
-    write_csv,
-    write_jsonl,
-    write_undecided,
-)
+from workbench.data.formats.exports import EXPORTS
+from workbench.data.formats.preferences import read_preferences
+from workbench.data.formats.rows import PreferenceRow, digest_of
+from workbench.data.formats.trl import undecided_line
 from workbench.data.records import Message
 from workbench.errors import UserError
 
@@ -28,6 +25,14 @@ def read_one(tmp_path: Path, row: object) -> PreferenceRow | str:
     preview = read_preferences(path)
     assert len(preview.rows) + len(preview.problems) == 1
     return preview.rows[0] if preview.rows else preview.problems[0].message
+
+
+def write(path: Path, form: str, rows: list[PreferenceRow]) -> None:
+    writer = EXPORTS[form].make(path)
+    for row in rows:
+        for line in EXPORTS[form].lines(row, set()):
+            writer.write(line)
+    writer.close()
 
 
 def message(role: str, content: str) -> dict[str, str]:
@@ -142,9 +147,11 @@ def test_a_bad_row_is_told_in_a_sentence(tmp_path: Path, row: object, sentence: 
 def test_good_rows_stay_beside_bad_ones_also_packed(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl.gz"
     good = json.dumps({"prompt": "p", "chosen": "a", "rejected": "b"})
-    path.write_bytes(gzip.compress(f"{good}\n{{\n{good}\n".encode()))
+    other = good.replace('"b"', '"c"')
+    path.write_bytes(gzip.compress(f"{good}\n{{\n{good}\n{other}".encode()))
     preview = read_preferences(path)
-    assert len(preview.rows) == 2
+    assert [row.second for row in preview.rows] == ["b", "c"]
+    assert preview.n_duplicates == 1
     assert [p.line for p in preview.problems] == [2]
 
 
@@ -152,8 +159,9 @@ def test_csv_without_the_columns_and_unknown_kinds_are_told(tmp_path: Path) -> N
     (tmp_path / "p.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="no columns chosen and rejected"):
         read_preferences(tmp_path / "p.csv")
+    (tmp_path / "p.docx").write_bytes(b"PK")
     with pytest.raises(UserError, match="unknown kind"):
-        read_preferences(tmp_path / "p.parquet")
+        read_preferences(tmp_path / "p.docx")
 
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
@@ -185,11 +193,15 @@ def test_what_is_written_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, rows: list[PreferenceRow]
 ) -> None:
     folder = tmp_path_factory.getbasetemp()
-    for name, text in (("rt.jsonl", write_jsonl(rows)), ("rt.csv", write_csv(rows))):
-        (folder / name).write_bytes(text.encode())
+    for name, form in (("rt.jsonl", "trl"), ("rt.csv", "csv")):
+        write(folder / name, form, rows)
         preview = read_preferences(folder / name)
         assert preview.problems == []
-        assert preview.rows == rows
+        different: dict[bytes, PreferenceRow] = {}
+        for row in rows:
+            different.setdefault(digest_of(row), row)
+        assert preview.rows == list(different.values())
+        assert preview.n_duplicates == len(rows) - len(different)
 
 
 @pytest.mark.parametrize(
@@ -197,12 +209,12 @@ def test_what_is_written_is_read_back(
 )
 def test_a_prompt_that_looks_like_the_format_survives_csv(tmp_path: Path, prompt: str) -> None:
     row = PreferenceRow((Message("user", prompt),), '"', "\n", annotator="a", language="")
-    (tmp_path / "p.csv").write_bytes(write_csv([row]).encode())
+    write(tmp_path / "p.csv", "csv", [row])
     assert read_preferences(tmp_path / "p.csv").rows == [row]
 
 
 @pytest.mark.parametrize("verdict", ["tie", "both_bad", "skip"])
 def test_undecided_pairs_come_back_with_their_verdict(tmp_path: Path, verdict: Any) -> None:
     row = PreferenceRow((USER,), "a", "b", verdict, "ada", "person", language="en")
-    (tmp_path / "t.jsonl").write_text(write_undecided([row]), "utf-8")
+    (tmp_path / "t.jsonl").write_text(json.dumps(undecided_line(row)), "utf-8")
     assert read_preferences(tmp_path / "t.jsonl").rows == [row]

@@ -5,10 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from workbench.data.formats.lines import LineError
 
-_SEPARATORS = ",;\t"
+if TYPE_CHECKING:
+    from _csv import Reader as CsvReader
+
+SEPARATORS = ",;\t"
 _LONGEST_FIELD = 1 << 27
 
 
@@ -24,7 +28,7 @@ def read_table(text: str, columns: Sequence[str]) -> tuple[list[str], Iterator[t
         The header in lower case, and pairs of line number and either a dict or a `LineError`.
     """
     csv.field_size_limit(_LONGEST_FIELD)
-    separator = max(_SEPARATORS, key=lambda s: len(set(_header(text, s)) & set(columns)))
+    separator = max(SEPARATORS, key=lambda s: len(set(_header(text, s)) & set(columns)))
     return _header(text, separator), _rows(text, separator)
 
 
@@ -47,7 +51,17 @@ def _header(text: str, separator: str) -> list[str]:
 
 def _rows(text: str, separator: str) -> Iterator[tuple[int, object]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    header = [name.strip().lower() for name in next(reader, [])]
+    return table_rows(reader, _header(text, separator))
+
+
+def table_rows(reader: CsvReader, header: Sequence[str]) -> Iterator[tuple[int, object]]:
+    """Pairs of line number and either a dict by the names of the header or a `LineError`.
+
+    Args:
+        reader: At the beginning of the file.
+        header: The names that its first line holds.
+    """
+    next(reader, None)
     while True:
         number = reader.line_num + 1
         try:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
-from workbench.data.formats import preferences as preference_files
-from workbench.data.formats.preferences import PreferenceRow
+from workbench.data.formats import trl
+from workbench.data.formats.rows import PreferenceRow
 from workbench.data.records import Answered, Feedback, Preference, Prompt
 
 
@@ -21,7 +21,7 @@ def write_prompts(prompts: Iterable[Prompt]) -> str:
 
 def write_preferences(preferences: Iterable[Preference]) -> str:
     """One line per pair: `prompt`, `chosen`, `rejected`."""
-    return preference_files.write_jsonl(map(to_row, preferences))
+    return "".join(_line(trl.pair_line(to_row(p))) for p in preferences)
 
 
 def write_feedback(feedback: Iterable[Feedback]) -> str:

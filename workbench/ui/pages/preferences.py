@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import (
@@ -17,10 +18,13 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from workbench.app import exchange, labelling
+from workbench.app import labelling, preference_export, preference_import
+from workbench.app.preference_import import ImportResult
 from workbench.app.workspace import Workspace
 from workbench.data.records import AnnotatorKind, Verdict
 from workbench.errors import WorkbenchError
+from workbench.events import Finished
+from workbench.jobs.runner import Job
 from workbench.store.judgements import JudgedPair
 from workbench.ui.models.judgements import judgement_fetch, judgement_key
 from workbench.ui.models.keyset import KeysetModel
@@ -38,7 +42,7 @@ _TYPING_PAUSE_MS = 150
 
 
 class PreferencesPage(Page):
-    """Table of judgements. Calls app.labelling and app.exchange."""
+    """Table of judgements. Calls app.labelling, preference_import and _export."""
 
     key = "preferences"
 
@@ -81,6 +85,7 @@ class PreferencesPage(Page):
         for made in (self.simulate_button, self.import_button, self.export_button):
             self.header.add_action(made)
         self.import_button.setEnabled(not self.ws.is_read_only)
+        self.context.bridge.finished.connect(self._on_finished)
         actions = self.context.actions
         actions.on("preferences.export", self.choose_folder)
         actions.on("preferences.import", self.choose_file)
@@ -245,19 +250,11 @@ class PreferencesPage(Page):
 
     def export_to(self, folder: Path) -> None:
         """Write the preferences, with ties in a side file and a card, into a new folder there."""
-
-        def export() -> None:
-            result = exchange.export_preferences(self.ws, folder / "preferences")
-            n = counted(result.n_pairs, self.tr("{n} pair"), self.tr("{n} pairs"))
-            self.context.notify(
-                "ok",
-                self.tr("{pairs} exported, {ties} ties and skips beside them.").format(
-                    pairs=n, ties=result.n_ties
-                ),
-                str(result.folder),
+        self._do(
+            lambda: self.context.bridge.watch(
+                preference_export.export_preferences(self.ws, folder / "preferences")
             )
-
-        self._do(export)
+        )
 
     def choose_file(self) -> None:
         """Ask for a file, then import it."""
@@ -265,31 +262,45 @@ class PreferencesPage(Page):
             self.window(),
             self.tr("Import preferences"),
             "",
-            self.tr("Preferences (*.jsonl *.json *.csv);;All files (*)"),
+            self.tr("Preferences (*.jsonl *.json *.csv *.tsv *.parquet *.gz);;All files (*)"),
         )
         if name:
             self.import_file(Path(name))
 
     def import_file(self, path: Path) -> None:
-        """Add the good rows of a file and tell of the bad ones."""
+        """Add the good rows of a file; what became of it is told at the end."""
+        self._do(
+            lambda: self.context.bridge.watch(preference_import.import_preferences(self.ws, path))
+        )
 
-        def load() -> None:
-            result = exchange.import_preferences(self.ws, path)
-            first = result.problems[0] if result.problems else None
-            self.context.notify(
-                "warn" if first else "ok",
-                counted(
-                    result.n, self.tr("{n} preference added."), self.tr("{n} preferences added.")
-                ),
-                self.tr("{n} lines left out; line {line}: {message}").format(
-                    n=len(result.problems), line=first.line, message=first.message
-                )
-                if first
-                else "",
+    def _on_finished(self, job: Job, finished: Finished) -> None:
+        """Tell what an import or an export of preferences did."""
+        if job.kind == "export" and "n_pairs" in finished.result:
+            self._tell_export(finished.result)
+        elif job.kind == "import" and "n_known" in finished.result:
+            self._tell_import(preference_import.result_of(finished.result))
+
+    def _tell_export(self, result: Mapping[str, Any]) -> None:
+        n = counted(result["n_pairs"], self.tr("{n} pair"), self.tr("{n} pairs"))
+        self.context.notify(
+            "ok",
+            self.tr("{pairs} exported, {ties} ties and skips beside them.").format(
+                pairs=n, ties=result["n_ties"]
+            ),
+            str(result["folder"]),
+        )
+
+    def _tell_import(self, result: ImportResult) -> None:
+        first = result.problems[0] if result.problems else None
+        self.context.notify(
+            "warn" if first else "ok",
+            counted(result.n, self.tr("{n} preference added."), self.tr("{n} preferences added.")),
+            self.tr("{n} lines left out; line {line}: {message}").format(
+                n=result.n_problems, line=first.line, message=first.message
             )
-            self.context.bridge.experiment_changed.emit()
-
-        self._do(load)
+            if first
+            else "",
+        )
 
     def _do(self, action: Callable[[], object]) -> None:
         try:
