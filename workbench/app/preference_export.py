@@ -223,6 +223,7 @@ def _to_row(pair: JudgedPair) -> PreferenceRow:
         group=pair.prompt.group,
         language=pair.prompt.language,
         split=pair.prompt.split,
+        strength=judgement.strength,
     )
 
 

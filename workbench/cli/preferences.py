@@ -10,7 +10,7 @@ from workbench.cli.following import Outcome, follow
 from workbench.cli.show import Show
 from workbench.data.formats.exports import EXPORTS
 from workbench.data.formats.preferences import FORMS, TARGETS
-from workbench.data.records import AnnotatorKind
+from workbench.data.records import AnnotatorKind, Strength
 from workbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -52,6 +52,17 @@ def add_export_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--group", action="append", metavar="NAME", help="only prompts of this group"
+    )
+    parser.add_argument("--tag", action="append", metavar="NAME", help="only prompts with this tag")
+    parser.add_argument(
+        "--min-strength",
+        type=int,
+        choices=get_args(Strength),
+        default=0,
+        help="only choices that are 1 slightly or 2 clearly better",
+    )
+    parser.add_argument(
+        "--agreed", action="store_true", help="only pairs of which all annotators say the same"
     )
     parser.add_argument("--split", choices=["train", "heldout"], help="only prompts of this split")
     parser.add_argument(
@@ -113,6 +124,9 @@ def export(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
             annotators=tuple(options.annotator or ()),
             kinds=kinds,
             groups=tuple(options.group or ()),
+            tags=tuple(options.tag or ()),
+            min_strength=options.min_strength,
+            is_agreed=options.agreed,
             split=options.split,
         ),
         is_split=options.split_files,

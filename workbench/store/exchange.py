@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from workbench.data.formats.rows import PreferenceRow
-from workbench.data.records import AnnotatorKind, Message, Split, Verdict
+from workbench.data.records import AnnotatorKind, Message, Split, Strength, Verdict
 from workbench.store.database import Database, now
 from workbench.store.judgements import AUTHORITY, JOINED, JudgedPair, to_pair
 from workbench.store.prompts import stored_messages
@@ -26,12 +26,25 @@ _TURNED: dict[Verdict, Verdict] = {"first": "second", "second": "first"}
 
 @dataclass(frozen=True, slots=True)
 class PairFilter:
-    """Which judgements count; what is empty or None lets all through."""
+    """Which judgements count; what is empty, None or 0 lets all through.
+
+    Attributes:
+        annotators: Names.
+        kinds: Kinds of annotators.
+        groups: Groups of prompts.
+        tags: Tags, one of which the prompt or one of its answers has.
+        split: Split of the prompts.
+        min_strength: How much better the better answer must be at least.
+        is_agreed: Only comparisons of which all these annotators say the same.
+    """
 
     annotators: tuple[str, ...] = ()
     kinds: tuple[AnnotatorKind, ...] = ()
     groups: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
     split: Split | None = None
+    min_strength: Strength = 0
+    is_agreed: bool = False
 
 
 class ExchangeRepository:
@@ -73,14 +86,22 @@ class ExchangeRepository:
         """
         where, parameters = _where(chosen)
         rows = self._database.rows(
-            f"SELECT j.id, j.comparison_id, {AUTHORITY} AS authority FROM judgements AS j"
+            f"SELECT j.id, j.comparison_id, j.annotator, j.verdict, {AUTHORITY} AS authority"
+            " FROM judgements AS j"
             " JOIN comparisons AS c ON c.id = j.comparison_id"
             " JOIN prompts AS p ON p.id = c.prompt_id"
             f" WHERE c.is_deleted = 0 AND p.is_deleted = 0 AND j.is_undone = 0 AND {where}"
             " ORDER BY j.comparison_id, authority, j.id",
             parameters,
         )
-        return list({row["comparison_id"]: row["id"] for row in rows}.values())
+        deciding: dict[int, int] = {}
+        said: dict[int, dict[str, str]] = {}
+        for row in rows:
+            deciding[row["comparison_id"]] = row["id"]
+            if chosen.is_agreed:
+                said.setdefault(row["comparison_id"], {})[row["annotator"]] = row["verdict"]
+        disputed = {number for number, verdicts in said.items() if len({*verdicts.values()}) > 1}
+        return [i for number, i in deciding.items() if number not in disputed]
 
     def pairs(self, judgement_ids: Sequence[int]) -> list[JudgedPair]:
         """Judgements with what they are about, in the order of the ids."""
@@ -109,13 +130,14 @@ class _Batch:
             for prompt_id, pair, ids in zip(prompt_ids, texts, answers, strict=True)
         ]
         comparisons = self._comparisons(shown)
-        judged = []
+        judged: list[tuple[int, Verdict, str, AnnotatorKind, Strength]] = []
         for row, (first_id, _), (comparison_id, shown_first) in zip(
             rows, answers, comparisons, strict=True
         ):
             is_turned = shown_first != first_id
             verdict = _TURNED.get(row.verdict, row.verdict) if is_turned else row.verdict
-            judged.append((comparison_id, verdict, row.annotator, row.annotator_kind))
+            who = (row.annotator, row.annotator_kind)
+            judged.append((comparison_id, verdict, *who, row.strength))
         return self._judgements(judged)
 
     def _prompts(self, rows: Sequence[PreferenceRow]) -> list[int]:
@@ -210,23 +232,28 @@ class _Batch:
         self._operation.added("comparisons", range(next_id, next_id + len(new)))
         return [there[frozenset(pair)] for _, *pair in shown]
 
-    def _judgements(self, judged: Sequence[tuple[int, Verdict, str, AnnotatorKind]]) -> int:
+    def _judgements(
+        self, judged: Sequence[tuple[int, Verdict, str, AnnotatorKind, Strength]]
+    ) -> int:
         known = self._known(
-            "SELECT comparison_id, annotator, verdict FROM judgements WHERE is_undone = 0"
+            "SELECT comparison_id, annotator, verdict, strength FROM judgements WHERE is_undone = 0"
             " AND comparison_id IN (SELECT value FROM json_each(?)) ORDER BY id",
             {comparison_id for comparison_id, *_ in judged},
         )
-        latest = {(r["comparison_id"], r["annotator"]): r["verdict"] for r in known}
+        latest = {
+            (row["comparison_id"], row["annotator"]): (row["verdict"], row["strength"])
+            for row in known
+        }
         new: list[tuple[object, ...]] = []
         next_id = self._last_id("judgements") + 1
-        for comparison_id, verdict, annotator, kind in judged:
-            if latest.get((comparison_id, annotator)) != verdict:
-                latest[comparison_id, annotator] = verdict
-                values = (comparison_id, verdict, annotator, kind, self._now)
+        for comparison_id, verdict, annotator, kind, strength in judged:
+            if latest.get((comparison_id, annotator)) != (verdict, strength):
+                latest[comparison_id, annotator] = (verdict, strength)
+                values = (comparison_id, verdict, annotator, kind, strength, self._now)
                 new.append((next_id + len(new), *values))
         self._connection.executemany(
             "INSERT INTO judgements (id, comparison_id, verdict, annotator, annotator_kind,"
-            " created_at, seconds) VALUES (?, ?, ?, ?, ?, ?, 0.0)",
+            " strength, created_at, seconds) VALUES (?, ?, ?, ?, ?, ?, ?, 0.0)",
             new,
         )
         self._operation.added("judgements", range(next_id, next_id + len(new)))
@@ -249,7 +276,17 @@ def _where(chosen: PairFilter) -> tuple[str, tuple[str, ...]]:
     }
     used = {column: values for column, values in columns.items() if values}
     where = [f"{column} IN (SELECT value FROM json_each(?))" for column in used]
-    return " AND ".join(where) or "1", tuple(json.dumps(list(v)) for v in used.values())
+    parameters = [json.dumps(list(values)) for values in used.values()]
+    if chosen.tags:
+        where.append(
+            "p.id IN (SELECT prompt_id FROM remarks WHERE kind = 'tag' AND is_undone = 0"
+            " AND value IN (SELECT value FROM json_each(?)))"
+        )
+        parameters.append(json.dumps(list(chosen.tags)))
+    if chosen.min_strength:
+        where.append("j.strength >= CAST(? AS INTEGER)")
+        parameters.append(str(chosen.min_strength))
+    return " AND ".join(where) or "1", tuple(parameters)
 
 
 def _is_first_shown(first: str, second: str) -> bool:

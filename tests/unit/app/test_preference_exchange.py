@@ -139,6 +139,7 @@ def test_export_is_whole_and_in_the_form_of_trl(ws: Workspace, tmp_path: Path) -
         "group": "闲聊",
         "language": "zh",
         "split": "train",
+        "strength": 0,
     }
     assert [r["annotator_kind"] for r in rows] == ["person", "simulated", "ai"]
     with (folder / "preferences.csv").open(encoding="utf-8", newline="") as file:

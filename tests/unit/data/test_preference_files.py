@@ -183,6 +183,7 @@ _ROWS = st.lists(
         group=_TEXT,
         language=st.sampled_from(["en", "zh", ""]),
         split=st.sampled_from(["train", "heldout"]),
+        strength=st.sampled_from([0, 1, 2]),
     ),
     max_size=4,
 )

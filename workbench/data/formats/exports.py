@@ -34,6 +34,7 @@ _PARQUET = {
     "chosen": "messages",
     "rejected": "messages",
     **dict.fromkeys(("annotator", "annotator_kind", "group", "language", "split"), "text"),
+    "strength": "number",
 }
 _DECIDED = ("first", "second")
 
@@ -130,8 +131,8 @@ EXPORTS = {
             "TRL preference",
             PREFERENCES,
             "pairs in TRL's conversational form (`prompt`, `chosen`, `rejected` as lists of "
-            "messages), with `annotator`, `annotator_kind`, `group`, `language` and `split` in "
-            "each row",
+            "messages), with `annotator`, `annotator_kind`, `group`, `language`, `split` and "
+            "`strength` (1 slightly, 2 clearly better, 0 not said) in each row",
             _pairs(trl.pair_line),
         ),
         ExportForm(

@@ -45,7 +45,7 @@ class ParquetWriter:
 
     Args:
         path: The file to make.
-        columns: Name to kind: text, messages or flag.
+        columns: Name to kind: text, messages or number.
     """
 
     def __init__(self, path: Path, columns: Mapping[str, str]) -> None:
@@ -54,7 +54,7 @@ class ParquetWriter:
         kinds = {
             "text": arrow.string(),
             "messages": arrow.list_(message),
-            "flag": arrow.bool_(),
+            "number": arrow.int64(),
         }
         self._schema = arrow.schema([(name, kinds[kind]) for name, kind in columns.items()])
         self._writer = _parquet().ParquetWriter(path, self._schema, compression="zstd")

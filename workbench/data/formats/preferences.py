@@ -21,7 +21,7 @@ from workbench.data.formats.rows import PreferenceRow, RatedAnswer, Row, digest_
 from workbench.errors import UserError
 
 MAX_PROBLEMS = 200
-ABOUT = ("annotator", "annotator_kind", "group", "language", "split")
+ABOUT = ("annotator", "annotator_kind", "group", "language", "split", "strength")
 CSV_HEADER = ("prompt", "chosen", "rejected", *ABOUT)
 TARGETS = ("prompt", *trl.PAIR, *trl.UNPAIRED, *trl.JUDGED, *ABOUT)
 # Names that say by themselves what a column holds; the first one that is there is taken.

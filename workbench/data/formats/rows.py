@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from workbench.data.formats.lines import LineError, check_text, guess_language
 from workbench.data.formats.prompts import field, to_split
-from workbench.data.records import AnnotatorKind, Message, Split, Verdict
+from workbench.data.records import AnnotatorKind, Message, Split, Strength, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class PreferenceRow:
     """A judged pair as it stands in a file.
 
     With a decided verdict `first` is the chosen answer; a tie, both bad or a skip has its own
-    `verdict`.
+    `verdict`. `strength` says how much better it is, and 0 that nobody said so.
     """
 
     messages: tuple[Message, ...]
@@ -31,6 +31,7 @@ class PreferenceRow:
     group: str = ""
     language: str = ""
     split: Split = "train"
+    strength: Strength = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,20 @@ def about(entry: Mapping[str, Any], name: str, messages: Sequence[Message]) -> d
         else guess_language(messages[-1].content),
         "split": to_split(entry.get("split")),
     }
+
+
+def to_strength(value: object) -> Strength:
+    """How much better the chosen answer is; nothing where a file says nothing.
+
+    Raises:
+        LineError: It is none of 0, 1, 2.
+    """
+    if value in (None, ""):
+        return 0
+    known: dict[str, Strength] = {"0": 0, "1": 1, "2": 2}
+    if (strength := known.get(str(value).strip())) is None:
+        raise LineError(f"The strength is {value!r}: it must be 0, 1 (slightly) or 2 (clearly).")
+    return strength
 
 
 def named(kind: object) -> str:
@@ -151,7 +166,7 @@ def digest_of(row: Row) -> bytes:
     """Equal for rows that say the same of the same texts by the same annotator."""
     said: list[object] = [to_json(row.messages), row.annotator]
     if isinstance(row, PreferenceRow):
-        said += [row.first, row.second, row.verdict]
+        said += [row.first, row.second, row.verdict, row.strength]
     else:
         said += [row.answer, row.is_good]
     text = json.dumps(said, ensure_ascii=False)

@@ -13,7 +13,14 @@ from typing import Any, get_args
 
 from workbench.data.formats import hh
 from workbench.data.formats.lines import LineError, check_text, prompt_messages, to_messages
-from workbench.data.formats.rows import PreferenceRow, RatedAnswer, about, named, to_json
+from workbench.data.formats.rows import (
+    PreferenceRow,
+    RatedAnswer,
+    about,
+    named,
+    to_json,
+    to_strength,
+)
 from workbench.data.records import Message, Verdict
 
 PAIR = ("chosen", "rejected")
@@ -52,7 +59,9 @@ def to_rows(entry: Mapping[str, Any], name: str) -> list[PreferenceRow]:
     if verdict == "second":
         first, second, verdict = second, first, "first"
     messages, better, worse = _parts(entry.get("prompt"), first, second)
-    return [PreferenceRow(messages, better, worse, verdict, **about(entry, name, messages))]
+    facts = about(entry, name, messages)
+    strength = to_strength(entry.get("strength"))
+    return [PreferenceRow(messages, better, worse, verdict, **facts, strength=strength)]
 
 
 def to_rated(entry: Mapping[str, Any], name: str) -> list[RatedAnswer]:
@@ -132,14 +141,16 @@ def answer(text: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": text}]
 
 
-def facts(row: PreferenceRow | RatedAnswer) -> dict[str, str]:
-    """Who judged, and where the prompt belongs."""
+def facts(row: PreferenceRow | RatedAnswer) -> dict[str, object]:
+    """Who judged, how decidedly, and where the prompt belongs."""
+    strength = {"strength": row.strength} if isinstance(row, PreferenceRow) else {}
     return {
         "annotator": row.annotator,
         "annotator_kind": row.annotator_kind,
         "group": row.group,
         "language": row.language,
         "split": row.split,
+        **strength,
     }
 
 
