@@ -55,6 +55,14 @@ def test_centring_adds_the_squared_sum_of_both_scores() -> None:
     assert_close(preference.bradley_terry_loss(chosen, rejected, 0.0, margin), plain, EXACT)
 
 
+def test_relative_weights_make_the_mean_the_weighted_mean() -> None:
+    weights, losses = [1.0, 0.5, 0.125, 1.0], [0.7, 0.1, 2.0, 0.4]
+    expected = (0.7 + 0.05 + 0.25 + 0.4) / 2.625
+    relative = preference.relative_weights(weights)
+    assert_close(sum(w * x for w, x in zip(relative, losses, strict=True)) / 4, expected, FLOAT64)
+    assert preference.relative_weights([0.3] * 7) == [1.0] * 7
+
+
 @pytest.mark.parametrize("centering", [0.0, 0.05])
 def test_gradient_equals_finite_differences(centering: float) -> None:
     scores = oracles.normal(0, 2, 4)

@@ -165,7 +165,10 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """Chosen over rejected, derived from the latest standing judgement of a comparison."""
+    """Chosen over rejected, derived from the latest standing judgement of a comparison.
+
+    `weight`: how much it counts in training, against 1 for a person's.
+    """
 
     comparison_id: int
     prompt: Prompt
@@ -174,6 +177,7 @@ class Preference:
     annotator: str
     annotator_kind: AnnotatorKind
     strength: Strength = 0
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Literal, assert_never
 
 import torch
@@ -37,6 +39,16 @@ def bradley_terry_loss(
     pair. Source: Eisenstein et al. 2023 (arXiv:2312.09244), c = 0.01.
     """
     return bradley_terry_nll(chosen, rejected, margin) + centering * (chosen + rejected).square()
+
+
+def relative_weights(weights: Sequence[float]) -> list[float]:
+    """w_i / mean(w), so that Σ w_i·L_i / n over all pairs is the weighted mean Σ w_i·L_i / Σ w_i.
+
+    Divided by the mean of a batch instead, a weight would mean nothing in a batch of one. Equal
+    weights are 1, whatever their value.
+    """
+    mean = math.fsum(weights) / len(weights)
+    return [weight / mean for weight in weights]
 
 
 def rao_kupper_nll(

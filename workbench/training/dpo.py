@@ -2,7 +2,7 @@
 
 With Δ = log π/π_ref of the chosen answer less that of the rejected one, whole answers each:
 
-    sigmoid:  L = mean over pairs of −log σ(βΔ); with label smoothing ε conservative DPO
+    sigmoid:  L = weighted mean over pairs of −log σ(βΔ); with label smoothing ε conservative DPO
     ipo:      L = mean of (Δ − 1/2β)², with means per token in place of sums
     hinge:    L = mean of max(0, 1 − βΔ)
 
@@ -41,7 +41,14 @@ from workbench.training.inputs import Inputs
 from workbench.training.learner import Learner, begin
 from workbench.training.loop import require_finite
 from workbench.training.on_policy import save_adapter
-from workbench.training.pairs import Pair, accumulate, different, encode_pairs, sides
+from workbench.training.pairs import (
+    Pair,
+    accumulate,
+    different,
+    encode_pairs,
+    sides,
+    weights_of,
+)
 from workbench.training.tally import Totals
 
 
@@ -87,7 +94,7 @@ def _learn(
         known = reference_of(learner, ref, answers, policy)
         losses, rewards = _compare(learner.settings, part, answers, policy, known)
         margins = rewards[0] - rewards[1]
-        loss = losses.sum() / len(batch)
+        loss = (losses * weights_of(part, losses)).sum() / len(batch)
         return loss, {
             "loss/dpo": loss,
             "rewards/chosen": rewards[0].sum() / len(batch),

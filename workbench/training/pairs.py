@@ -17,6 +17,7 @@ from workbench.data.records import Preference
 from workbench.errors import UserError
 from workbench.events import Event, Warned
 from workbench.models.loading import LoadedModel
+from workbench.objectives.preference import relative_weights
 from workbench.rewards.neural import Encoded
 from workbench.training.answers import encode, left_out, longest
 from workbench.training.batches import accumulate_pieces, micro_batches
@@ -26,11 +27,12 @@ _FEWEST_PAIRS = 8
 
 
 class Pair(NamedTuple):
-    """Two answers to one prompt."""
+    """Two answers to one prompt; `weight` is 1 on the average of all pairs."""
 
     prompt_id: int
     chosen: Encoded
     rejected: Encoded
+    weight: float = 1.0
 
     @property
     def n_tokens(self) -> int:
@@ -54,7 +56,7 @@ def encode_pairs(
     texts = [(p.prompt, text) for p in differing for text in (p.chosen, p.rejected)]
     encoded = yield from encode(model, texts, cancel)
     pairs = [
-        Pair(p.prompt.id, chosen, rejected)
+        Pair(p.prompt.id, chosen, rejected, p.weight)
         for p, chosen, rejected in zip(differing, encoded[::2], encoded[1::2], strict=True)
     ]
     limit = longest(model, settings)
@@ -68,7 +70,8 @@ def encode_pairs(
             f"least {_FEWEST_PAIRS} pairs on 2 prompts.",
             "Rank more pairs. About 150 give a usable model.",
         )
-    return fitting
+    weights = relative_weights([pair.weight for pair in fitting])
+    return [pair._replace(weight=w) for pair, w in zip(fitting, weights, strict=True)]
 
 
 def different(pairs: Sequence[Pair]) -> list[Encoded]:
@@ -81,6 +84,11 @@ def sides(pairs: Sequence[Pair], answers: Sequence[Encoded], values: Tensor) -> 
     row = {ids: i for i, ids in enumerate(answers)}
     index = [[row[p.chosen] for p in pairs], [row[p.rejected] for p in pairs]]
     return values[tensor(index, device=values.device)]
+
+
+def weights_of(pairs: Sequence[Pair], like: Tensor) -> Tensor:
+    """(B,) how much each pair counts, where `like` lies."""
+    return like.new_tensor([pair.weight for pair in pairs])
 
 
 def accumulate(

@@ -1,6 +1,6 @@
 """Reward model: a LoRA network with a scalar head, trained on preferences.
 
-    L = mean over pairs of −log σ(r_chosen − r_rejected) + c · (r_chosen + r_rejected)²
+    L = weighted mean over pairs of −log σ(r_chosen − r_rejected) + c · (r_chosen + r_rejected)²
 
 Bradley & Terry 1952; Ouyang et al. 2022 (arXiv:2203.02155, eq. 1); centring after Eisenstein et
 al. 2023 (arXiv:2312.09244). Left out here: margins by strength, ties, rankings of K.
@@ -26,7 +26,14 @@ from workbench.training.batches import FORWARD_FACTOR
 from workbench.training.inputs import Inputs
 from workbench.training.learner import Learner, begin
 from workbench.training.loop import require_finite
-from workbench.training.pairs import Pair, accumulate, different, encode_pairs, sides
+from workbench.training.pairs import (
+    Pair,
+    accumulate,
+    different,
+    encode_pairs,
+    sides,
+    weights_of,
+)
 from workbench.training.tally import Totals
 
 
@@ -75,6 +82,7 @@ def _learn(
         answers = different(part)
         chosen, rejected = sides(part, answers, reward.forward(answers))
         losses = bradley_terry_loss(chosen, rejected, learner.settings.centering)
+        losses = losses * weights_of(part, losses)
         return losses.sum() / len(batch), {
             "reward/loss": losses.sum() / len(batch),
             "reward/accuracy": (chosen > rejected).sum() / len(batch),
