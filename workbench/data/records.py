@@ -164,6 +164,23 @@ class Remark:
 
 
 @dataclass(frozen=True, slots=True)
+class AiAnswer:
+    """What an AI judge answered about a pair in one order.
+
+    `p_first` is the probability that the comparison's own first answer is better, also where the
+    sides were swapped; None when the answer named neither.
+    """
+
+    comparison_id: int
+    judge: str
+    is_swapped: bool
+    p_first: float | None
+    text: str
+    seconds: float
+    n_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Preference:
     """Chosen over rejected, derived from the latest standing judgement of a comparison.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from workbench.data.folders import clean_leftovers, telling_disk_problems
 from workbench.errors import UserError, WorkbenchError
+from workbench.store.ai_answers import AiAnswerRepository
 from workbench.store.artifacts import ArtifactRepository
 from workbench.store.backup import back_up
 from workbench.store.comparisons import ComparisonRepository
@@ -49,6 +50,7 @@ class Experiment:
         self.remarks = RemarkRepository(database, self.undo)
         self.drafts = DraftRepository(database)
         self.exchange = ExchangeRepository(database, self.undo)
+        self.ai_answers = AiAnswerRepository(database)
         self.runs = RunRepository(database)
         self.artifacts = ArtifactRepository(database)
         self.settings = SettingsRepository(database)

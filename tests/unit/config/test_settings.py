@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from workbench.config import annotator, environment, evaluation, generation, ppo, toml
+from workbench.config import annotator, environment, evaluation, generation, judge, ppo, toml
 from workbench.config.algorithms import ALGORITHMS, REWARD
 from workbench.config.lora import LoraSettings
 from workbench.config.spec import Settings
@@ -24,6 +24,7 @@ MODELS: list[type[Settings]] = [
     generation.SamplingSettings,
     evaluation.EvaluationSettings,
     annotator.AnnotatorSettings,
+    judge.JudgeSettings,
     environment.TokenEnvSettings,
     environment.ChatEnvSettings,
 ]
@@ -37,6 +38,11 @@ AGREEABLE = {
     "group_size": 2,
     "kl_in": "reward",
     "kind": "sigmoid",
+    "where": "loaded",
+    "url": "",
+    "template": "{first} or {second}",
+    "first_label": "A",
+    "second_label": "B",
 }
 
 
