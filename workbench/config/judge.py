@@ -202,7 +202,7 @@ class JudgeSettings(JudgeNumbers):
             model: The model's name.
             identity: What tells its weights from others of that name.
         """
-        asked = {
+        asked: dict[str, object] = {
             "identity": identity,
             "rubric": self.rubric_text,
             "template": self.template,
