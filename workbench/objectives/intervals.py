@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-_Z95 = 1.959963984540054
+Z95 = 1.959963984540054
 
 
-def wilson(wins: float, n: int, z: float = _Z95) -> tuple[float, float]:
+def wilson(wins: float, n: int, z: float = Z95) -> tuple[float, float]:
     """Wilson score interval of a share (Wilson 1927), 95 % by default.
 
     Args:
@@ -20,10 +20,14 @@ def wilson(wins: float, n: int, z: float = _Z95) -> tuple[float, float]:
     """
     if n == 0:
         return 0.0, 1.0
-    p = wins / n
+    return _wilson(wins / n, n, z)
+
+
+def _wilson(p: float, n: float, z: float) -> tuple[float, float]:
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # At 0 and at 1 an end is p itself, which rounding must not leave outside.
+    return max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half))
 
 
 def bootstrap_mean(
@@ -61,3 +65,62 @@ def cluster_bootstrap_mean(
     means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def clustered_wilson(
+    wins: Sequence[float], clusters: Sequence[int], z: float = Z95
+) -> tuple[float, float, float]:
+    """A share with Wilson's interval where cases come in dependent groups (pairs of one prompt).
+
+    The interval is that of as many independent cases as would have the share's robust variance,
+    Σ_c (Σ_{i∈c} (w_i − p))² / n² · G/(G − 1) over G clusters; never of more than there are, and
+    of one per cluster where all cases are alike and nothing can be said about their dependence.
+
+    Source: Korn & Graubard 1998, Survey Methodology 24(2), with Wilson's interval in place of
+    theirs as Dean & Pagano 2015 advise.
+
+    Args:
+        wins: 1 for a success, 0 for none, one half for a tie.
+        clusters: The group of each case.
+        z: Normal quantile.
+
+    Returns:
+        The share and its bounds; (nan, 0, 1) without cases.
+    """
+    if not wins:
+        return math.nan, 0.0, 1.0
+    data = np.asarray(wins, dtype=np.float64)
+    _, index = np.unique(np.asarray(clusters), return_inverse=True)
+    share, n, n_groups = float(data.mean()), len(data), int(index.max()) + 1
+    residuals = np.bincount(index, data - share)
+    variance = float(np.square(residuals).sum()) / n**2
+    if n_groups < 2 or share * (1 - share) == 0 or variance == 0:
+        n_effective = float(n_groups)
+    else:
+        n_effective = min(float(n), share * (1 - share) / (variance * n_groups / (n_groups - 1)))
+    return share, *_wilson(share, n_effective, z)
+
+
+def newcombe(
+    wins: tuple[float, float], n: tuple[int, int], z: float = Z95
+) -> tuple[float, float, float]:
+    """Difference of two independent shares, first less second, with Newcombe's interval.
+
+    Source: Newcombe 1998, Statistics in Medicine 17, method 10.
+
+    Args:
+        wins: Successes of both; a tie may count as one half.
+        n: Trials of both, none of them 0.
+        z: Normal quantile.
+
+    Returns:
+        The difference and its bounds.
+    """
+    shares = [w / trials for w, trials in zip(wins, n, strict=True)]
+    (low_1, high_1), (low_2, high_2) = (
+        wilson(w, trials, z) for w, trials in zip(wins, n, strict=True)
+    )
+    difference = shares[0] - shares[1]
+    down = math.hypot(shares[0] - low_1, high_2 - shares[1])
+    up = math.hypot(high_1 - shares[0], shares[1] - low_2)
+    return difference, difference - down, difference + up
