@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workbench.app.answers import usable_prompts
-from workbench.app.runs import metrics, reward_source
+from workbench.app.planning import reward_source
+from workbench.app.runs import metrics
 from workbench.app.workspace import Workspace, require_model, require_whole
 from workbench.cancel import CancelToken
 from workbench.config.algorithms import BEST_OF_N

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workbench.app.answers import all_prompts, usable_prompts
-from workbench.app.runs import reward_source
+from workbench.app.planning import reward_source
 from workbench.app.workspace import Workspace, require_model, require_whole
 from workbench.cancel import CancelToken
 from workbench.config.algorithms import EVALUATION

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from workbench.app.answers import usable_prompts
 from workbench.app.exports import export_adapter
+from workbench.app.planning import require_ready, reward_source
 from workbench.app.training_data import collect
 from workbench.app.workspace import Workspace, require_model, require_whole
 from workbench.cancel import CancelToken
@@ -26,7 +27,6 @@ __all__ = [
     "metrics",
     "newest_checkpoint",
     "resume",
-    "reward_source",
     "runs",
     "samples",
     "set_live",
@@ -57,19 +57,17 @@ def train(
             supervised fine-tuning; None starts on the base.
 
     Raises:
-        UserError: No model, or something that the algorithm needs is not there.
+        UserError: No model, or something that the algorithm needs is not there: all of it at once.
     """
     how = algorithms.find(algorithm)
+    require_ready(ws, how, reward_run=reward_run, start_run=start_run)
     info = ws.model_info()
     data, facts = collect(ws, how, settings)
     inputs: dict[str, object] = {"model": info.name, "model_digest": info.digest}
     if start_run is not None:
-        require_model(ws.run(start_run), info)
-        ws.artifact_folder(start_run, "adapter")
         inputs["start_run"] = start_run
     if "reward" in how.needs:
         scorer = reward_source(ws, reward_run)
-        require_model(scorer, info)
         inputs["reward_run"] = scorer.id
         inputs["labels_digest"] = scorer.inputs.get("labels_digest", "")
     run_id = ws.new_run("policy", how, settings, {**inputs, **facts})
@@ -169,25 +167,6 @@ def newest_checkpoint(ws: Workspace, run_id: int) -> Path | None:
     told = [a for a in ws.experiment.artifacts.for_run(run_id) if a.kind == "checkpoint"]
     folders = sorted((ws.path / a.path for a in told), reverse=True)
     return next((f for f in folders if f.is_dir() and not verify(f)), None)
-
-
-def reward_source(ws: Workspace, reward_run: int | None) -> Run:
-    """The reward run to score with: the given one, or the newest that wrote a model.
-
-    Raises:
-        UserError: There is none.
-    """
-    if reward_run is not None:
-        run = ws.run(reward_run)
-        if run.kind != "reward":
-            raise UserError(f"{run.name} is no reward model.", "Choose a reward-model run.")
-        return run
-    newest = ws.experiment.artifacts.latest("reward_model")
-    if newest is None:
-        raise UserError(
-            "There is no reward model yet.", "Rank some answers and train one on the Reward page."
-        )
-    return ws.run(newest.run_id)
 
 
 def set_live(ws: Workspace, run_id: int, name: str, value: float) -> None:

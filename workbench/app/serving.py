@@ -18,8 +18,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from workbench.app.endpoint import Endpoint, Question
+from workbench.app.planning import reward_source
 from workbench.app.reward_protocol import Item
-from workbench.app.runs import reward_source
 from workbench.app.workspace import Workspace, require_model, require_whole
 from workbench.cancel import CancelToken
 from workbench.errors import UserError

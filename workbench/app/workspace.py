@@ -62,6 +62,7 @@ class Workspace:
         path: The experiment folder.
         experiment: Its records.
         runner: The one worker.
+        readers: A second one beside it, for what only reads and nobody sees as a job.
         is_read_only: Whether nothing may be changed: another program holds the folder.
         annotator: Who judges; the name of the user of this machine.
         keeps_core_free: Whether one core is left to the window while models compute. The
@@ -76,6 +77,7 @@ class Workspace:
         self.annotator = _user_name()
         self.keeps_core_free = False
         self.runner = JobRunner()
+        self.readers = JobRunner()
         self.journal = Journal(experiment)
         self.live: dict[int, LiveSettings] = {}
         self._loaded: LoadedModel | None = None
@@ -106,7 +108,7 @@ class Workspace:
             False when the worker still runs after `timeout` seconds: everything is written,
             but the process must be ended with `os._exit`.
         """
-        is_idle = self.runner.close(timeout)
+        is_idle = self.readers.close(timeout) & self.runner.close(timeout)
         self.journal.close()
         if is_idle:
             self.experiment.close()

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from workbench.cli import parser, preferences
 from workbench.cli.following import Outcome, follow, interruptible, outcome_of
+from workbench.cli.plan import show_plan
 from workbench.cli.show import Show
 from workbench.cli.tables import curve_table
+from workbench.config.algorithms import find
 from workbench.config.reward_model import RewardModelSettings
 from workbench.config.tour import TourSettings, defaults_for
 from workbench.errors import Cancelled, EnvironmentProblem, UserError
@@ -203,16 +205,12 @@ def _train(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
     if options.resume is not None:
         return follow(runs.resume(ws, options.resume), show)
     settings = parser.TRAINING[name].read(options)
+    chosen = {run: getattr(options, run, None) for run in ("reward_run", "start_run")}
+    if options.plan:
+        return show_plan(ws, find(name), settings, show, **chosen)
     if isinstance(settings, RewardModelSettings):
         return follow(reward.train_reward(ws, settings), show)
-    job = runs.train(
-        ws,
-        name,
-        settings,
-        reward_run=getattr(options, "reward_run", None),
-        start_run=options.start_run,
-    )
-    return follow(job, show)
+    return follow(runs.train(ws, name, settings, **chosen), show)
 
 
 def _evaluate(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:

@@ -159,6 +159,9 @@ def _add_training(commands: argparse._SubParsersAction[_Parser]) -> None:
     for how in (REWARD, *ALGORITHMS.values()):
         training = _command(train, how.name, how.when, key=f"train {how.name}")
         training.add_argument("--resume", type=int, metavar="RUN", help="go on with a run")
+        training.add_argument(
+            "--plan", action="store_true", help="print memory and problems, and train nothing"
+        )
         if "reward" in how.needs:
             training.add_argument(
                 "--reward-run", type=int, help="reward model to use (default: the newest)"

@@ -125,9 +125,9 @@ def test_without_a_reward_model_ppo_says_so(ready):
     assert runs.runs(ready) == []
 
 
-def test_without_prompts_ppo_says_so(ws, model_folder):
+def test_all_that_is_missing_is_told_at_once(ws, model_folder):
     library.select_model(ws, str(model_folder))
-    with pytest.raises(UserError, match="no prompts"):
+    with pytest.raises(UserError, match=r"no reward model yet.*no training prompts yet"):
         runs.train(ws, "ppo", PPO)
 
 

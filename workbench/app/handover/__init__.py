@@ -19,7 +19,8 @@ from workbench.app.answers import all_prompts
 from workbench.app.exports import copy_adapter, free_folder, relative_path
 from workbench.app.handover import launch, openrlhf, trl
 from workbench.app.handover.peers import Plan
-from workbench.app.runs import DATA_FILE, reward_source
+from workbench.app.planning import reward_source
+from workbench.app.runs import DATA_FILE
 from workbench.app.training_data import collect, usable_pairs
 from workbench.app.workspace import Workspace, require_model, require_whole
 from workbench.cancel import CancelToken

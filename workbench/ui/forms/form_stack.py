@@ -24,6 +24,7 @@ class FormStack(QWidget):
 
     value_changed = Signal(str, object)
     problems_changed = Signal(int)
+    changed = Signal()
 
     def __init__(self, algorithm: Algorithm) -> None:
         super().__init__()
@@ -47,10 +48,15 @@ class FormStack(QWidget):
         self.form.set_locked(self._is_locked)
         self.form.setVisible(True)
         self.problems_changed.emit(self.form.n_problems())
+        self.changed.emit()
 
     def show_settings(self, algorithm: Algorithm, values: Mapping[str, Any]) -> None:
         """Show the settings that a run was made with."""
         self.choose(algorithm)
+        self.form.set_values(values)
+
+    def set_values(self, values: Mapping[str, Any]) -> None:
+        """Change settings of the shown form, nested as the model is."""
         self.form.set_values(values)
 
     def settings(self) -> Settings:
@@ -65,6 +71,10 @@ class FormStack(QWidget):
     def n_problems(self) -> int:
         """How many settings of the shown form must be corrected."""
         return self.form.n_problems()
+
+    def set_outside_problems(self, problems: Mapping[str, str]) -> None:
+        """Sentences about settings that are right by themselves; see `SettingsForm`."""
+        self.form.set_outside_problems(problems)
 
     def set_locked(self, locked: bool) -> None:
         """Lock all but the settings that may change while a run goes on."""
@@ -86,6 +96,7 @@ class FormStack(QWidget):
             form.setVisible(False)
             form.value_changed.connect(self.value_changed)
             form.problems_changed.connect(self._on_problems)
+            form.changed.connect(self._on_change)
             self._layout.addWidget(form)
             self._forms[algorithm.name] = form
         return form
@@ -93,3 +104,7 @@ class FormStack(QWidget):
     def _on_problems(self, n: int) -> None:
         if self.sender() is self.form:
             self.problems_changed.emit(n)
+
+    def _on_change(self) -> None:
+        if self.sender() is self.form:
+            self.changed.emit()

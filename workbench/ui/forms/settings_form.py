@@ -111,6 +111,7 @@ class SettingsForm(QWidget, Generic[S]):
         self._model = model
         self._presets = presets or {}
         self._problems: dict[str, str] = {}
+        self._outside: Mapping[str, str] = {}
         self._is_quiet = False
         groups = toml.grouped(model)
         # Made in the order in which they are shown: Tab goes by that.
@@ -210,6 +211,18 @@ class SettingsForm(QWidget, Generic[S]):
         """The sentences under the fields, by name of the setting."""
         return dict(self._problems)
 
+    def set_outside_problems(self, problems: Mapping[str, str]) -> None:
+        """Show what hinders settings that are right by themselves, such as too little data.
+
+        Args:
+            problems: The sentence under the field, by name of the setting; what this form does
+                not have is passed over.
+        """
+        outside = {name: told for name, told in problems.items() if name in self.fields}
+        if outside != self._outside:
+            self._outside = outside
+            self._show_problems()
+
     def focus_first(self) -> None:
         """Put the cursor into the first field. No focus proxy: Tab would skip what is before it."""
         next(iter(self.fields.values())).control.setFocus(Qt.FocusReason.ShortcutFocusReason)
@@ -235,9 +248,15 @@ class SettingsForm(QWidget, Generic[S]):
     def _on_change(self, name: str) -> None:
         if self._is_quiet:
             return
+        self._show_problems()
+        self.changed.emit()
+        if name and name not in self._problems:
+            self.value_changed.emit(name, self.fields[name].value())
+
+    def _show_problems(self) -> None:
         try:
             self.settings()
-            problems: dict[str, str] = {}
+            problems = dict(self._outside)
         except SettingsError as error:
             problems = {p.field: p.message for p in error.problems}
         for field in self.fields.values():
@@ -246,9 +265,6 @@ class SettingsForm(QWidget, Generic[S]):
             group.summarise()
         self._problems = problems
         self.problems_changed.emit(len(problems))
-        self.changed.emit()
-        if name and name not in problems:
-            self.value_changed.emit(name, self.fields[name].value())
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -9,7 +9,9 @@ from typing import Any
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
+from workbench.app import planning
 from workbench.app import runs as app_runs
+from workbench.app.planning import Problem
 from workbench.app.workspace import Workspace
 from workbench.config import algorithms
 from workbench.config.toml import SettingsError
@@ -20,6 +22,7 @@ from workbench.events import Event
 from workbench.ui.forms.form_stack import FormStack
 from workbench.ui.forms.settings_form import SettingsForm
 from workbench.ui.pages.live_run import LiveRun
+from workbench.ui.pages.memory_card import MemoryCard
 from workbench.ui.pages.page import UiContext
 from workbench.ui.pages.run_facts import Verdict, is_open, verdict_of_policy
 from workbench.ui.pages.run_page import RunPage
@@ -51,6 +54,7 @@ class TrainPage(RunPage):
         self._set_live_soon.setSingleShot(True)
         self._set_live_soon.setInterval(LIVE_DELAY_MS)
         self._set_live_soon.timeout.connect(self._set_live)
+        self._hindrances: list[Problem] = []
         self._on_banner: Callable[[], None] = self.go_to_first_problem
         self._build_settings()
         self._build_header()
@@ -75,6 +79,7 @@ class TrainPage(RunPage):
         self.forms = FormStack(self.inputs.algorithm())
         self.forms.problems_changed.connect(self._on_problems)
         self.forms.value_changed.connect(self._on_value)
+        self.forms.changed.connect(self._check)
         self.column = self.add_settings(SettingsColumn(self.forms, self.inputs))
 
     @property
@@ -84,13 +89,16 @@ class TrainPage(RunPage):
 
     def _on_inputs(self) -> None:
         self.forms.choose(self.inputs.algorithm())
-        self._update_start()
+        self._check()
         if self.run() is None:
             self._name_new_run()
 
     def _build_content(self) -> None:
         self.banner = VerdictBanner()
         self.banner.clicked.connect(self._do_next)
+        self.memory = MemoryCard(self.ws)
+        self.memory.measured.connect(self._check)
+        self.memory.fitted.connect(self.forms.set_values)
         self.steps = StepsCard(
             self.tr("Before the first run"), self.context, BEFORE_FIRST_RUN, self.key
         )
@@ -110,6 +118,7 @@ class TrainPage(RunPage):
         content = QVBoxLayout()
         content.setSpacing(12)
         content.addWidget(self.banner)
+        content.addWidget(self.memory)
         content.addWidget(self.stack, 1)
         self.lay_out(self.header, self.column, content)
 
@@ -127,6 +136,7 @@ class TrainPage(RunPage):
         self.inputs.refresh()
         self.picker.set_runs(self.runs())
         super().refresh()
+        self._check()
 
     def draw(self, run: Run | None) -> None:
         """Show a run's charts, or the steps before the first run."""
@@ -139,6 +149,7 @@ class TrainPage(RunPage):
         else:
             self._draw_run(run)
         self.column.set_locked(is_open(run))
+        self.memory.set_locked(is_open(run))
         self.inputs.setEnabled(not is_open(run))
         self.stack.setCurrentIndex(0 if run is None else 1)
         self._update_start()
@@ -173,17 +184,15 @@ class TrainPage(RunPage):
 
     def start(self) -> None:
         """Start a run with the form's settings, or go to what hinders it."""
-        hindrance = self.busy_sentence() or self.inputs.hindrance()
-        if hindrance:
+        self._check()
+        if hindrance := self._hindrance():
             self.notice = Verdict("warn", hindrance)
             self._update_banner(self.run())
             return
-        try:
-            settings = self.forms.settings()
-        except SettingsError:
+        settings = self._settings_if_right()
+        if settings is None or self.forms.n_problems():
             self.go_to_first_problem()
             return
-        assert isinstance(settings, TrainingSettings)
         name, inputs = self.inputs.algorithm().name, self.inputs.chosen()
         self.submit(lambda: app_runs.train(self.ws, name, settings, **inputs))
 
@@ -193,9 +202,38 @@ class TrainPage(RunPage):
         if run_id is not None:
             self.submit(lambda: app_runs.resume(self.ws, run_id))
 
+    def _settings_if_right(self) -> TrainingSettings | None:
+        try:
+            settings = self.forms.settings()
+        except SettingsError:
+            return None
+        assert isinstance(settings, TrainingSettings)
+        return settings
+
+    def _check(self) -> None:
+        """Find everything that hinders a run, say it where it belongs, and plan its memory."""
+        how, settings = self.inputs.algorithm(), self._settings_if_right()
+        found: list[Problem] = []
+        if not is_open(self.run()):
+            counted, chosen = self.memory.found(), self.inputs.chosen()
+            found = planning.problems(self.ws, how, settings, counted, **chosen)
+            if trouble := self.memory.trouble():
+                found.append(Problem("model", trouble))
+        inner = {p.where: p.message for p in found if p.where in self.form.fields}
+        self._hindrances = [p for p in found if p.where not in inner]
+        self.inputs.set_problems(self._hindrances)
+        self.forms.set_outside_problems(inner)
+        self.memory.plan_for(how, settings)
+        self._update_start()
+
+    def _hindrance(self) -> str:
+        """Why no run can start now, apart from settings; empty when one can."""
+        told = " ".join(problem.message for problem in self._hindrances)
+        return self.busy_sentence() or told
+
     def _update_start(self) -> None:
         n = self.forms.n_problems()
-        why = self.busy_sentence() or self.inputs.hindrance()
+        why = self._hindrance()
         if n:
             why = self._problem_sentence(n)
         self.start_button.setEnabled(not why)

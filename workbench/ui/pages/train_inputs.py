@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QFormLayout, QLabel, QVBoxLayout, QWidget
 
+from workbench.app.planning import Problem
 from workbench.app.reward import reward_runs
 from workbench.app.runs import runs
-from workbench.app.training_data import amount, hindrance
+from workbench.app.training_data import amount
 from workbench.app.workspace import Workspace
 from workbench.config.algorithms import ALGORITHMS, Algorithm
 from workbench.data.records import Run
@@ -17,6 +19,7 @@ from workbench.ui.pages.run_facts import heldout
 from workbench.ui.pages.wording import percent
 from workbench.ui.theme import bold
 from workbench.ui.widgets import ElidedLabel
+from workbench.ui.widgets.remark import Remark
 
 _USABLE = ("done", "stopped")
 _IN_DOUBT = "ppo"
@@ -31,8 +34,8 @@ class TrainInputs(QWidget):
     def __init__(self, ws: Workspace) -> None:
         super().__init__()
         self._ws = ws
-        title = QLabel(self.tr("Model and data"))
-        bold(title)
+        heading = QLabel(self.tr("Model and data"))
+        bold(heading)
         self.method = QComboBox()
         self.method.setAccessibleName(self.tr("Algorithm"))
         for how in ALGORITHMS.values():
@@ -62,14 +65,21 @@ class TrainInputs(QWidget):
         self._form.setHorizontalSpacing(12)
         self._form.addRow(self.tr("Algorithm"), self.method)
         self._form.addRow(self.when)
-        self._form.addRow(self.tr("Policy"), self.policy)
-        self._form.addRow(self.tr("Start from"), self.start)
-        self._form.addRow(self.tr("Reward"), self.reward)
-        self._form.addRow(self.tr("Data"), self.data)
+        self.remarks = {where: Remark() for where in ("model", "start", "reward", "data")}
+        rows = {
+            "model": (self.tr("Policy"), self.policy),
+            "start": (self.tr("Start from"), self.start),
+            "reward": (self.tr("Reward"), self.reward),
+            "data": (self.tr("Data"), self.data),
+        }
+        for where, (title, control) in rows.items():
+            self._form.addRow(title, control)
+            self._form.addRow(self.remarks[where])
+            self.remarks[where].tell("")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 8, 0, 8)
         layout.setSpacing(8)
-        layout.addWidget(title)
+        layout.addWidget(heading)
         layout.addLayout(self._form)
         self._describe()
 
@@ -129,15 +139,10 @@ class TrainInputs(QWidget):
         self.start.blockSignals(False)
         self.changed.emit()
 
-    def hindrance(self) -> str:
-        """What is missing before a run can start, as a sentence; empty when nothing is."""
-        if not self._ws.selected_model:
-            return self.tr("No model is chosen yet. Choose one on the Models page.")
-        if missing := hindrance(self._ws, self.algorithm()):
-            return missing
-        if "reward" in self.algorithm().needs and self.reward.currentData() is None:
-            return self.tr("A run needs a reward model. Train one on the Reward model page.")
-        return ""
+    def set_problems(self, problems: Sequence[Problem]) -> None:
+        """Say beside each choice what is wrong with it."""
+        for where, remark in self.remarks.items():
+            remark.tell(" ".join(p.message for p in problems if p.where == where))
 
     def _on_method(self) -> None:
         self._describe()

@@ -1,0 +1,301 @@
+"""Before a run: what it would take of memory, and everything that hinders it, at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from workbench.app.memory import MemoryUse, free_on_card, room
+from workbench.app.training_data import amount, collect, hindrance
+from workbench.app.workspace import Workspace, require_model
+from workbench.cancel import CancelToken
+from workbench.config.algorithms import Algorithm
+from workbench.config.training import OfflineSettings, OnPolicySettings, TrainingSettings
+from workbench.data.records import Message, Run
+from workbench.data.training_data import TrainingData
+from workbench.errors import UserError
+from workbench.events import Progress
+from workbench.jobs.runner import Job, Working
+from workbench.models import memory_plan
+from workbench.models.catalog import ModelInfo
+from workbench.models.memory_plan import Fitted, MemoryPlan
+
+__all__ = [
+    "Measured",
+    "Plan",
+    "Problem",
+    "amount",
+    "fit",
+    "measure",
+    "plan",
+    "problems",
+    "require_ready",
+    "reward_source",
+]
+
+_MOST_TEXTS = 2000
+_AT_ONCE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the model's tokenizer makes of the data of a run.
+
+    Attributes:
+        model_digest: Of which model.
+        lengths: Tokens of prompts, or of prompts with answers where those are given; the longest
+            2,000 by characters, in falling order.
+        problem: Why tokenizer and model do not fit together; empty when they do.
+        free_on_card: Free bytes of the emptiest card; None without one.
+    """
+
+    model_digest: str
+    lengths: tuple[int, ...]
+    problem: str
+    free_on_card: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The memory of a run beside the memory there is.
+
+    Attributes:
+        memory: What the run would take.
+        room: What it may take, and what the program holds already.
+        skipped: Tokens do not fit the context for so many texts, which are left out.
+    """
+
+    memory: MemoryPlan
+    room: MemoryUse
+    skipped: int
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether the run fits."""
+        return self.memory.peak_bytes <= self.room.total_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that hinders a run.
+
+    Attributes:
+        where: model, data, reward or start, or the name of a setting.
+        message: What is wrong, and what to do.
+    """
+
+    where: str
+    message: str
+
+
+def measure(ws: Workspace, how: Algorithm, settings: TrainingSettings) -> Job:
+    """Count the tokens of a run's data; the result has a `Measured` as "measured".
+
+    It runs beside the one worker: a plan is wanted while a model is at work, too.
+
+    Raises:
+        UserError: No model is chosen.
+    """
+    info = ws.model_info()
+
+    def work(cancel: CancelToken) -> Working:
+        from workbench.models import tokens
+
+        try:
+            data, _ = collect(ws, how, settings)
+        except UserError:
+            data = TrainingData()
+        texts = sorted(_texts(data), key=lambda t: -_size(t))[:_MOST_TEXTS]
+        found: list[int] = []
+        for n in tokens.lengths(info, texts):
+            found.append(n)
+            if len(found) % _AT_ONCE == 0:
+                yield Progress(len(found), len(texts), "Counting tokens")
+        cancel.raise_if_cancelled()
+        lengths = tuple(sorted(found, reverse=True))
+        return {"measured": Measured(info.digest, lengths, tokens.problem(info), free_on_card())}
+
+    return ws.readers.submit("Count tokens", "measure", work)
+
+
+def plan(
+    ws: Workspace, how: Algorithm, settings: TrainingSettings, measured: Measured
+) -> Plan | None:
+    """The memory that a run would take; None where the model's config does not say how large it is.
+
+    Raises:
+        UserError: No model is chosen.
+    """
+    info, there = ws.model_info(), room(ws, measured.free_on_card)
+    longest, n_long = _longest(settings, info, measured)
+    try:
+        facts = memory_plan.facts(info.path)
+    except UserError:
+        return None
+    device, dtype = _where(there)
+    found = memory_plan.plan(
+        facts, how.name, settings, device=device, dtype=dtype, longest_prompt=longest
+    )
+    return Plan(found, there, n_long)
+
+
+def fit(ws: Workspace, how: Algorithm, settings: TrainingSettings, measured: Measured) -> Fitted:
+    """Settings with which a run fits into memory and gives the same, or advice how it would.
+
+    Raises:
+        UserError: No model is chosen, or its config does not say how large it is.
+    """
+    info, there = ws.model_info(), room(ws, measured.free_on_card)
+    longest, _ = _longest(settings, info, measured)
+    device, dtype = _where(there)
+    return memory_plan.auto_fit(
+        memory_plan.facts(info.path),
+        how.name,
+        settings,
+        there.total_bytes,
+        device=device,
+        dtype=dtype,
+        longest_prompt=longest,
+    )
+
+
+def problems(
+    ws: Workspace,
+    how: Algorithm,
+    settings: TrainingSettings | None = None,
+    measured: Measured | None = None,
+    *,
+    reward_run: int | None = None,
+    start_run: int | None = None,
+) -> list[Problem]:
+    """Everything known that hinders a run, in the order in which the page shows it.
+
+    Args:
+        ws: The experiment.
+        how: The algorithm.
+        settings: Its hyperparameters; None while they are wrong themselves.
+        measured: What `measure` found; None before.
+        reward_run: Whose reward model scores; None takes the newest.
+        start_run: The policy run that training starts from; None starts on the base.
+    """
+    info: ModelInfo | None = None
+    found = []
+    try:
+        info = ws.model_info()
+    except UserError as error:
+        found.append(Problem("model", str(error)))
+    if measured is not None and measured.problem:
+        found.append(Problem("model", measured.problem))
+    try:
+        if start_run is not None:
+            _require(ws.run(start_run), info)
+            ws.artifact_folder(start_run, "adapter")
+    except UserError as error:
+        found.append(Problem("start", str(error)))
+    try:
+        if "reward" in how.needs:
+            _require(reward_source(ws, reward_run), info)
+    except UserError as error:
+        found.append(Problem("reward", str(error)))
+    if missing := hindrance(ws, how):
+        found.append(Problem("data", missing))
+    if info is not None and settings is not None and measured is not None:
+        found += _too_long(settings, info, measured)
+    return found
+
+
+def require_ready(
+    ws: Workspace, how: Algorithm, *, reward_run: int | None, start_run: int | None
+) -> None:
+    """Refuse to start a run that cannot go well, with every reason.
+
+    Raises:
+        UserError: Something hinders it.
+    """
+    found = problems(ws, how, reward_run=reward_run, start_run=start_run)
+    if found:
+        raise UserError(" ".join(problem.message for problem in found))
+
+
+def reward_source(ws: Workspace, reward_run: int | None) -> Run:
+    """The reward run to score with: the given one, or the newest that wrote a model.
+
+    Raises:
+        UserError: There is none.
+    """
+    if reward_run is not None:
+        run = ws.run(reward_run)
+        if run.kind != "reward":
+            raise UserError(f"{run.name} is no reward model.", "Choose a reward-model run.")
+        return run
+    newest = ws.experiment.artifacts.latest("reward_model")
+    if newest is None:
+        raise UserError(
+            "There is no reward model yet.", "Rank some answers and train one on the Reward page."
+        )
+    return ws.run(newest.run_id)
+
+
+def _require(run: Run, info: ModelInfo | None) -> None:
+    """A run of another model is told of only where there is a model to compare it with."""
+    if info is not None:
+        require_model(run, info)
+
+
+def _too_long(settings: TrainingSettings, info: ModelInfo, measured: Measured) -> Iterator[Problem]:
+    """No text fits: then there is nothing to learn from. Where some do not, the run tells."""
+    shortest = min(measured.lengths, default=0)
+    if len(measured.lengths) == _MOST_TEXTS:
+        return  # There are shorter ones that were not counted.
+    if isinstance(settings, OnPolicySettings):
+        if shortest > info.context_length - settings.max_new_tokens:
+            yield Problem(
+                "max_new_tokens",
+                f"No prompt fits: the shortest has {shortest} tokens, and {info.name} takes "
+                f"{info.context_length} with the answer. At most "
+                f"{info.context_length - shortest} would do."
+                if shortest < info.context_length
+                else f"No prompt fits: the shortest has {shortest} tokens, and {info.name} takes "
+                f"{info.context_length}. Shorten the prompts.",
+            )
+    elif isinstance(settings, OfflineSettings) and shortest > settings.max_length:
+        yield Problem(
+            "max_length",
+            f"All texts are longer: the shortest has {shortest} tokens.",
+        )
+
+
+def _longest(settings: TrainingSettings, info: ModelInfo, measured: Measured) -> tuple[int, int]:
+    """Tokens of the longest text that a run would keep, and how many it would leave out."""
+    limit = info.context_length
+    if isinstance(settings, OnPolicySettings):
+        limit -= settings.max_new_tokens
+    elif isinstance(settings, OfflineSettings):
+        limit = min(limit, settings.max_length)
+    kept = [n for n in measured.lengths if n <= limit]
+    return max(kept, default=min(measured.lengths, default=1)), len(measured.lengths) - len(kept)
+
+
+def _where(there: MemoryUse) -> tuple[str, str]:
+    """Device and precision that a model is loaded with, as `models.loading.load` chooses them."""
+    return ("cpu", "float32") if there.device == "cpu" else ("cuda", "bfloat16")
+
+
+_Text = tuple[Sequence[Message], str | None]
+
+
+def _texts(data: TrainingData) -> Iterator[_Text]:
+    for prompt in data.prompts:
+        yield prompt.messages, None
+    for pair in data.preferences:
+        yield pair.prompt.messages, pair.chosen
+        yield pair.prompt.messages, pair.rejected
+    for said in data.feedback:
+        yield said.prompt.messages, said.answer
+    for answered in data.answers:
+        yield answered.prompt.messages, answered.answer
+
+
+def _size(text: _Text) -> int:
+    messages, answer = text
+    return sum(len(m.content) for m in messages) + len(answer or "")
