@@ -61,6 +61,15 @@ def inspect_preferences(
     return preference_files.inspect(_files(path)[0], columns, form)
 
 
+def column_names(path: Path) -> tuple[str, ...]:
+    """The names of a file's fields, whatever they hold.
+
+    Raises:
+        UserError: There is no such file, or it is of no kind that can be read.
+    """
+    return preference_files.inspect(_files(path)[0]).columns
+
+
 def preview_preferences(
     path: Path,
     columns: Mapping[str, str] | None = None,

@@ -78,7 +78,7 @@ def test_export_and_import_give_back_the_rows(
     add_pairs(ws, 3)
     judge_all(ws, ["first", "second", "tie"])
     page = open_page("preferences")
-    page.export_to(tmp_path)
+    page.export_to(tmp_path / "preferences")
     qtbot.waitUntil(lambda: page.window().banner.text().startswith("2 pairs exported"))
     (file,) = tmp_path.rglob("preferences.jsonl")
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]

@@ -19,7 +19,9 @@ from PySide6.QtWidgets import (
 )
 
 from workbench.app import labelling, preference_export, preference_import
+from workbench.app.preference_export import ExportChoice
 from workbench.app.preference_import import ImportResult
+from workbench.app.tour import free_folder
 from workbench.app.workspace import Workspace
 from workbench.data.records import AnnotatorKind, Verdict
 from workbench.errors import WorkbenchError
@@ -29,6 +31,8 @@ from workbench.store.judgements import JudgedPair
 from workbench.ui.models.judgements import judgement_fetch, judgement_key
 from workbench.ui.models.keyset import KeysetModel
 from workbench.ui.pages.annotator_dialog import AnnotatorDialog
+from workbench.ui.pages.export_preferences_dialog import ExportPreferencesDialog
+from workbench.ui.pages.import_dialog import ImportDialog
 from workbench.ui.pages.page import Page, UiContext
 from workbench.ui.pages.rows import Column, RowsView
 from workbench.ui.pages.wording import moment
@@ -243,16 +247,18 @@ class PreferencesPage(Page):
         dialog.open()
 
     def choose_folder(self) -> None:
-        """Ask where to, then export."""
-        name = QFileDialog.getExistingDirectory(self.window(), self.tr("Export preferences to"))
-        if name:
-            self.export_to(Path(name))
+        """Ask what to export and where to, then do it."""
+        folder = free_folder(self.ws, "preferences")
+        dialog = ExportPreferencesDialog(self.window(), self.ws, folder)
+        dialog.accepted.connect(lambda: self.export_to(dialog.folder(), dialog.choice()))
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
 
-    def export_to(self, folder: Path) -> None:
-        """Write the preferences, with ties in a side file and a card, into a new folder there."""
+    def export_to(self, folder: Path, choice: ExportChoice | None = None) -> None:
+        """Write preferences into a new folder; what became of it is told at the end."""
         self._do(
             lambda: self.context.bridge.watch(
-                preference_export.export_preferences(self.ws, folder / "preferences")
+                preference_export.export_preferences(self.ws, folder, choice)
             )
         )
 
@@ -265,12 +271,23 @@ class PreferencesPage(Page):
             self.tr("Preferences (*.jsonl *.json *.csv *.tsv *.parquet *.gz);;All files (*)"),
         )
         if name:
-            self.import_file(Path(name))
+            self.look_at_file(Path(name))
 
-    def import_file(self, path: Path) -> None:
+    def look_at_file(self, path: Path) -> None:
+        """Show what a file would add, then add it."""
+        dialog = ImportDialog(self.window(), self.ws, path)
+        dialog.accepted.connect(lambda: self.import_file(path, dialog.columns, dialog.form))
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def import_file(
+        self, path: Path, columns: Mapping[str, str] | None = None, form: str | None = None
+    ) -> None:
         """Add the good rows of a file; what became of it is told at the end."""
         self._do(
-            lambda: self.context.bridge.watch(preference_import.import_preferences(self.ws, path))
+            lambda: self.context.bridge.watch(
+                preference_import.import_preferences(self.ws, path, columns, form)
+            )
         )
 
     def _on_finished(self, job: Job, finished: Finished) -> None:
