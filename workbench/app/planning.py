@@ -8,14 +8,11 @@ from dataclasses import dataclass
 from workbench.app.memory import MemoryUse, free_on_card, room
 from workbench.app.training_data import amount, collect, hindrance
 from workbench.app.workspace import Workspace, require_model
-from workbench.cancel import CancelToken
 from workbench.config.algorithms import Algorithm
 from workbench.config.training import OfflineSettings, OnPolicySettings, TrainingSettings
 from workbench.data.records import Message, Run
 from workbench.data.training_data import TrainingData
 from workbench.errors import UserError
-from workbench.events import Progress
-from workbench.jobs.runner import Job, Working
 from workbench.models import memory_plan
 from workbench.models.catalog import ModelInfo
 from workbench.models.memory_plan import Fitted, MemoryPlan
@@ -34,7 +31,6 @@ __all__ = [
 ]
 
 _MOST_TEXTS = 2000
-_AT_ONCE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,34 +84,22 @@ class Problem:
     message: str
 
 
-def measure(ws: Workspace, how: Algorithm, settings: TrainingSettings) -> Job:
-    """Count the tokens of a run's data; the result has a `Measured` as "measured".
-
-    It runs beside the one worker: a plan is wanted while a model is at work, too.
+def measure(ws: Workspace, how: Algorithm, settings: TrainingSettings) -> Measured:
+    """Count the tokens of a run's data: for a thread beside the worker, it takes a moment.
 
     Raises:
-        UserError: No model is chosen.
+        UserError: No model is chosen, or its tokenizer cannot be read.
     """
+    from workbench.models import tokens
+
     info = ws.model_info()
-
-    def work(cancel: CancelToken) -> Working:
-        from workbench.models import tokens
-
-        try:
-            data, _ = collect(ws, how, settings)
-        except UserError:
-            data = TrainingData()
-        texts = sorted(_texts(data), key=lambda t: -_size(t))[:_MOST_TEXTS]
-        found: list[int] = []
-        for n in tokens.lengths(info, texts):
-            found.append(n)
-            if len(found) % _AT_ONCE == 0:
-                yield Progress(len(found), len(texts), "Counting tokens")
-        cancel.raise_if_cancelled()
-        lengths = tuple(sorted(found, reverse=True))
-        return {"measured": Measured(info.digest, lengths, tokens.problem(info), free_on_card())}
-
-    return ws.readers.submit("Count tokens", "measure", work)
+    try:
+        data, _ = collect(ws, how, settings)
+    except UserError:
+        data = TrainingData()
+    texts = sorted(_texts(data), key=lambda t: -_size(t))[:_MOST_TEXTS]
+    lengths = tuple(sorted(tokens.lengths(info, texts), reverse=True))
+    return Measured(info.digest, lengths, tokens.problem(info), free_on_card())
 
 
 def plan(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workbench.cli.following import Outcome, follow
+from workbench.cli.following import Outcome
 from workbench.cli.show import Show
 
 if TYPE_CHECKING:
@@ -28,14 +28,7 @@ def show_plan(
     """Print the memory plan and every problem; failed when the run could not go well."""
     from workbench.app import planning
 
-    measured = None
-    if ws.selected_model:
-        job = planning.measure(ws, how, settings)
-        outcome = follow(job, show)
-        if outcome is not Outcome.DONE or job.finished is None:
-            return outcome
-        found = job.finished.result["measured"]
-        measured = found if isinstance(found, planning.Measured) else None
+    measured = planning.measure(ws, how, settings) if ws.selected_model else None
     problems = planning.problems(
         ws, how, settings, measured, reward_run=reward_run, start_run=start_run
     )

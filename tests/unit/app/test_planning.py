@@ -6,7 +6,7 @@ import pytest
 
 from tests import tinymodels
 from tests.tinymodels import KINDS
-from tests.unit.app.conftest import add_prompts, end
+from tests.unit.app.conftest import add_prompts
 from workbench.app import library, planning, runs
 from workbench.config.algorithms import ALGORITHMS, find
 from workbench.config.dpo import DPOSettings
@@ -19,9 +19,7 @@ SETTINGS = PPOSettings(batch_size=8, max_new_tokens=8)
 
 
 def measured(ws, how=PPO, settings=SETTINGS):
-    finished = end(planning.measure(ws, how, settings))
-    assert finished.error is None, finished.error
-    return finished.result["measured"]
+    return planning.measure(ws, how, settings)
 
 
 def where(problems):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import Signal
 
 from workbench.app import planning
 from workbench.app.memory import memory
@@ -13,9 +14,10 @@ from workbench.app.workspace import Workspace
 from workbench.config.algorithms import Algorithm
 from workbench.config.training import TrainingSettings
 from workbench.errors import UserError
-from workbench.jobs.runner import Job
+from workbench.ui.asking import Asking
 from workbench.ui.pages.wording import size
 from workbench.ui.theme import bold
+from workbench.ui.timers import every, single_shot
 from workbench.ui.widgets import Card, ElidedLabel, button, label
 from workbench.ui.widgets.remark import Remark
 from workbench.ui.widgets.stacked_bar import Amount, StackedBar
@@ -41,7 +43,10 @@ class MemoryCard(Card):
         self._wanted: tuple[Algorithm, TrainingSettings] | None = None
         self._key: tuple[str, ...] = ()
         self._found: Measured | None = None
-        self._job: Job | None = None
+        self._trouble = ""
+        self._asking = Asking(ws, self)
+        self._asking.answered.connect(self._take)
+        self._asking.failed.connect(self._fail)
         self._is_locked = False
         self._note = ElidedLabel("", "muted")
         self._head.insertWidget(1, self._note, 1)
@@ -56,9 +61,8 @@ class MemoryCard(Card):
         self.remark = Remark()
         self.body.addWidget(self.bar)
         self.body.addWidget(self.remark)
-        self._soon = _timer(self, _SOON_MS, self._plan, is_single=True)
-        self._again = _timer(self, _AGAIN_MS, self._plan, is_single=False)
-        self._polling = _timer(self, _SOON_MS // 3, self._poll, is_single=False)
+        self._soon = single_shot(self, self._plan, _SOON_MS)
+        self._again = every(self, self._plan, _AGAIN_MS)
         self.setVisible(False)
 
     def plan_for(self, how: Algorithm, settings: TrainingSettings | None) -> None:
@@ -87,8 +91,7 @@ class MemoryCard(Card):
 
     def trouble(self) -> str:
         """Why the data could not be read by the model's tokenizer; empty when it could."""
-        finished = self._job.finished if self._job is not None else None
-        return finished.error.message if finished is not None and finished.error else ""
+        return self._trouble
 
     def _plan(self) -> None:
         if self._wanted is None or not self._ws.selected_model:
@@ -113,22 +116,18 @@ class MemoryCard(Card):
         source = str(getattr(settings, "answers_from", ""))
         amount = planning.amount(self._ws, how)
         key = (self._ws.model_info().digest, how.name, source, amount)
-        if key == self._key:
-            return
-        if self._job is not None:
-            self._ws.readers.cancel(self._job)
-        self._key, self._found = key, None
-        self._job = planning.measure(self._ws, how, settings)
-        self._polling.start()
+        if key != self._key:
+            self._key, self._found, self._trouble = key, None, ""
+            self._asking.ask(partial(planning.measure, self._ws, how, settings))
 
-    def _poll(self) -> None:
-        job = self._job
-        if job is None or job.finished is None:
-            return
-        self._polling.stop()
-        found = job.finished.result.get("measured")
-        self._found = found if isinstance(found, Measured) else None
+    def _take(self, found: object) -> None:
+        assert isinstance(found, Measured)
+        self._found = found
         self._plan()
+        self.measured.emit()
+
+    def _fail(self, sentence: str) -> None:
+        self._trouble = sentence
         self.measured.emit()
 
     def _show(self, plan: Plan) -> None:
@@ -179,14 +178,6 @@ class MemoryCard(Card):
             self.fitted.emit(changes)
         else:
             self.remark.tell(self.tr("These settings fit already."), "ok")
-
-
-def _timer(owner: QObject, ms: int, do: Callable[[], None], *, is_single: bool) -> QTimer:
-    timer = QTimer(owner)
-    timer.setInterval(ms)
-    timer.setSingleShot(is_single)
-    timer.timeout.connect(do)
-    return timer
 
 
 def _changes(before: TrainingSettings, after: TrainingSettings) -> dict[str, object]:
