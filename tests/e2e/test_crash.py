@@ -1,15 +1,23 @@
 """What is lost when the program dies, or is asked to end, in the middle of a run."""
 
 import json
+import os
+import shutil
 import signal
+import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import parse
+from tests.e2e.conftest import REPOSITORY, parse
 from workbench.app import answers, labelling, library, reward, runs
 from workbench.app.workspace import Workspace
 from workbench.cli import main
+from workbench.config import algorithms
+from workbench.config.algorithms import ALGORITHMS, REWARD
 from workbench.config.annotator import AnnotatorSettings
 from workbench.config.generation import SamplingSettings
 from workbench.config.reward_model import RewardModelSettings
@@ -23,22 +31,91 @@ PPO = (
 )  # fmt: skip
 
 
+# Offline algorithms make about as many updates, out of the data that there are.
+ON_POLICY = ("--updates", "8", "--batch-size", "8", "--max-new-tokens", "6")
+OFFLINE = ("--epochs", "3", "--batch-size", "4")
+SHARED = ("--checkpoint-every", "2", "--learning-rate", "1e-3")
+DIES_AT = 5
+
+# Imports what a run needs and no more, then forks a child for each command: it costs no start of
+# an interpreter, and dies of SIGKILL as soon as it has told the step that is said.
+_FORKS = """
+import json, os, signal, sys
+import peft
+from transformers import AutoTokenizer, LlamaForCausalLM
+from workbench.cli import main
+from workbench.training import ilql, kto, online_dpo, ppo, reward_model
+
+class Watched:
+    def __init__(self, step):
+        self.step = step
+        self.line = ""
+
+    def write(self, text):
+        self.line += text
+        while "\\n" in self.line:
+            line, self.line = self.line.split("\\n", 1)
+            event = json.loads(line)
+            if event["event"] == "Step" and event["step"] == self.step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def flush(self):
+        pass
+
+for line in sys.stdin:
+    home, step, arguments = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        os.environ["RLHF_WORKBENCH_HOME"] = home
+        sys.stdout = Watched(step)
+        os._exit(main(arguments))
+    _, status = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory, model_folder) -> Path:
+    """An experiment with a reward model, closed; for copies."""
+    folder = tmp_path_factory.mktemp("prepared")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RLHF_WORKBENCH_HOME", str(folder / "home"))
+        ws = Workspace.open(folder / "experiment", create=True)
+        library.select_model(ws, str(model_folder))
+        ws.experiment.prompts.add_many([NewPrompt((Message("user", f"w{i}"),)) for i in range(8)])
+        for job in (
+            lambda: answers.generate(ws, SamplingSettings(n_answers=3, max_new_tokens=8)),
+            lambda: labelling.simulate(ws, AnnotatorSettings(noise=0.0)),
+            lambda: reward.train_reward(ws, RewardModelSettings(epochs=1)),
+        ):
+            done = job()
+            assert done.wait(60)
+            assert done.outcome == "done"
+        assert ws.close(60)
+    return folder / "experiment"
+
+
 @pytest.fixture
-def scored(tmp_path, model_folder):
-    """An experiment with a reward model, closed."""
-    ws = Workspace.open(tmp_path / "experiment", create=True)
-    library.select_model(ws, str(model_folder))
-    ws.experiment.prompts.add_many([NewPrompt((Message("user", f"w{i}"),)) for i in range(8)])
-    for job in (
-        lambda: answers.generate(ws, SamplingSettings(n_answers=3, max_new_tokens=8)),
-        lambda: labelling.simulate(ws, AnnotatorSettings(noise=0.0)),
-        lambda: reward.train_reward(ws, RewardModelSettings(epochs=1)),
-    ):
-        done = job()
-        assert done.wait(60)
-        assert done.outcome == "done"
-    assert ws.close(60)
-    return tmp_path / "experiment"
+def scored(prepared, tmp_path) -> Path:
+    """A copy of the prepared experiment."""
+    return Path(shutil.copytree(prepared, tmp_path / "experiment"))
+
+
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory) -> Iterator[subprocess.Popen[str]]:
+    """A process that has imported everything and waits for commands."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _FORKS],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        cwd=tmp_path_factory.mktemp("forks"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    yield process
+    process.stdin.close()
+    process.wait(60)
+    process.stdout.close()
 
 
 def until_step(process, wanted: int) -> None:
@@ -86,6 +163,65 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(scored, start, capsys):
     assert weights[0] == weights[1]
     assert metrics[0] == metrics[1]
     assert [step for step, _ in metrics[0]] == list(range(1, UPDATES + 1))
+
+
+def arguments_of(name: str) -> list[str]:
+    is_on_policy = "prompts" in algorithms.find(name).needs
+    return ["train", name, *(ON_POLICY if is_on_policy else OFFLINE), *SHARED]
+
+
+def left_by(ws: Workspace, run_id: int) -> dict[str, Any]:
+    """What two equal runs must share, but for the times that they took."""
+    run = ws.run(run_id)
+    kind = "reward_model" if run.kind == "reward" else "adapter"
+    last = runs.newest_checkpoint(ws, run_id)
+    files = [*ws.artifact_folder(run_id, kind).iterdir(), *last.iterdir()]
+    figures = {
+        name: [(step, repr(value)) for step, value in points]
+        for name, points in runs.metrics(ws, run_id).items()
+        if not name.startswith("time/")
+    }
+    return {
+        "status": run.status,
+        "checkpoint": last.name,
+        "files": {(f.parent.name, f.name): f.read_bytes() for f in files},
+        "figures": figures,
+        "samples": runs.samples(ws, run_id),
+    }
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no kill -9")
+@pytest.mark.parametrize("name", [*ALGORITHMS, REWARD.name])
+def test_every_algorithm_goes_on_to_the_bit(name, scored, forks, home, capsys):
+    """Killed one update after a checkpoint; weights, heads, optimiser, figures, samples."""
+    arguments = [*arguments_of(name), "--json", "--experiment", str(scored)]
+    forks.stdin.write(json.dumps([str(home), DIES_AT, arguments]) + "\n")
+    forks.stdin.flush()
+    assert int(forks.stdout.readline()) == -signal.SIGKILL
+
+    ws = Workspace.open(scored)
+    killed = runs.runs(ws)[0]
+    assert (killed.algorithm, killed.status) == (name, "interrupted")
+    assert runs.newest_checkpoint(ws, killed.id).name == "step-000004"
+    assert ws.close(60)
+    where = ["--json", "--experiment", str(scored)]
+    assert main(["train", name, "--resume", str(killed.id), *where]) == 0
+    resumed = parse(capsys.readouterr().out)
+    assert next(e["step"] for e in resumed if e["event"] == "Step") == 5
+    assert main(arguments) == 0
+
+    ws = Workspace.open(scored)
+    whole = runs.runs(ws)[0]
+    assert whole.id != killed.id
+    found, wanted = (left_by(ws, run_id) for run_id in (killed.id, whole.id))
+    assert ws.close(60)
+    assert found["status"] == "done"
+    for what, value in wanted.items():
+        assert found[what] == value, what
+    n_updates = int(wanted["checkpoint"][-6:])
+    assert n_updates >= 7
+    steps = [step for step, _ in wanted["figures"]["optim/lr"]]
+    assert steps == list(range(1, n_updates + 1))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl+C cannot be sent to one process")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -377,6 +378,13 @@ def test_the_saved_heads_are_the_copies_where_there_are_copies(
     assert_close(saved["q.0.up.weight"], kept[f"{source}.up.weight"], EXACT)
     assert_close(saved["value.linear.weight"], kept["value_head.linear.weight"], EXACT)
     assert saved["q.0.up.weight"].any()
+
+
+def test_equal_heads_are_equal_files(name: str, llama: LoadedModel, tmp_path: Path) -> None:
+    """safetensors writes metadata in an order of each process's own: one entry has only one."""
+    run = Run(name, llama, settings(name, guidance=3.0), tmp_path)
+    with safe_open(str(run.folder / GUIDANCE), "pt") as file:
+        assert file.metadata() == {"beta": "3.0"}
 
 
 def test_heads_of_another_model_are_refused(llama: LoadedModel, tmp_path: Path) -> None:

@@ -67,9 +67,9 @@ def load(base: LoadedModel, name: str, folder: Path) -> Policy:
 def save_guidance(guidance: Guidance, folder: Path) -> None:
     """Write the heads beside an adapter."""
     weights = {k: v.detach().cpu().contiguous() for k, v in guidance.state_dict().items()}
-    save_file(
-        weights, str(folder / GUIDANCE), metadata={"format": "pt", "beta": str(guidance.beta)}
-    )
+    # One entry and no more: safetensors writes several in an order that changes from run to run,
+    # and equal heads must be equal files.
+    save_file(weights, str(folder / GUIDANCE), metadata={"beta": str(guidance.beta)})
 
 
 def _read(base: LoadedModel, path: Path) -> Guidance:
