@@ -72,6 +72,19 @@ def read_safetensors(path: Path) -> WeightFile:
     return WeightFile(n_by_dtype.total(), dtype, frozenset(tensors))
 
 
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor, by its name.
+
+    Raises:
+        BrokenHeaderError: The file is no safetensors file.
+    """
+    header, _ = _safetensors_header(path, path.stat().st_size)
+    try:
+        return {n: tuple(entry["shape"]) for n, entry in header.items() if n != "__metadata__"}
+    except (TypeError, KeyError) as error:
+        raise BrokenHeaderError("its list of weights cannot be read") from error
+
+
 def _safetensors_header(path: Path, size: int) -> tuple[dict[str, Any], int]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
