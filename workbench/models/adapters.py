@@ -56,6 +56,7 @@ def add(base: LoadedModel, name: str, settings: LoraSettings, seed: int) -> list
         parameter.data = parameter.data.float()
         parameter.requires_grad_(True)
     layers = _layers(base)
+    lora_layers.fuse(layers)
     lora_layers.switch(layers, [[]] * len(layers))
     return parameters
 
