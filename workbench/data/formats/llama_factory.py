@@ -78,12 +78,16 @@ def dataset_info(pairs: Mapping[str, str], rated: Mapping[str, str]) -> dict[str
 
 
 def _conversation(messages: tuple[Message, ...]) -> dict[str, object]:
-    system = messages[0].content if messages[0].role == "system" else ""
-    turns = [m for m in messages if m.role != "system"]
-    return {
-        "conversations": [{"from": _NAMES[m.role], "value": m.content} for m in turns],
-        "system": system,
-    }
+    """Turns that alternate, as the program demands: neighbours of one role become one turn."""
+    system = "\n\n".join(m.content for m in messages if m.role == "system")
+    turns: list[dict[str, str]] = []
+    for message in (m for m in messages if m.role != "system"):
+        name = _NAMES[message.role]
+        if turns and turns[-1]["from"] == name:
+            turns[-1]["value"] += f"\n\n{message.content}"
+        else:
+            turns.append({"from": name, "value": message.content})
+    return {"conversations": turns, "system": system}
 
 
 def _dialogue(entry: Mapping[str, Any]) -> list[dict[str, str]]:
