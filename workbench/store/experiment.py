@@ -16,6 +16,7 @@ from workbench.store.database import Database
 from workbench.store.drafts import DraftRepository
 from workbench.store.exchange import ExchangeRepository
 from workbench.store.judgements import JudgementRepository
+from workbench.store.labels import LabelRepository
 from workbench.store.lock import Lock
 from workbench.store.prompts import PromptRepository
 from workbench.store.rankings import RankingRepository
@@ -48,6 +49,7 @@ class Experiment:
         self.rankings = RankingRepository(database, self.undo, self.comparisons, self.judgements)
         self.repeats = RepeatRepository(database, self.undo)
         self.remarks = RemarkRepository(database, self.undo)
+        self.labels = LabelRepository(database)
         self.drafts = DraftRepository(database)
         self.exchange = ExchangeRepository(database, self.undo)
         self.ai_answers = AiAnswerRepository(database)

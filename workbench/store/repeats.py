@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 
-from workbench.data.records import AnnotatorKind, Repeat, Strength, Verdict
+from workbench.data.records import AnnotatorKind, Comparison, Repeat, Strength, Verdict
+from workbench.store.comparisons import to_comparison
 from workbench.store.database import Database, now
 from workbench.store.undo import UndoJournal
+
+_STANDING = "FROM judgements AS j WHERE j.is_undone = 0"
+_ANSWERS = (
+    "JOIN comparisons AS c ON c.id = j.comparison_id JOIN prompts AS p ON p.id = c.prompt_id"
+    " JOIN completions AS a ON a.id = c.first_id JOIN completions AS b ON b.id = c.second_id"
+)
 
 
 class RepeatRepository:
@@ -85,6 +92,68 @@ class RepeatRepository:
                 "SELECT count(*) FROM repeats WHERE is_undone = 0 AND annotator = ?", (annotator,)
             )
         )
+
+    def n_judged(self, annotator: str) -> int:
+        """How many judgements of this annotator stand: what the methods below count along."""
+        return int(
+            self._database.value(f"SELECT count(*) {_STANDING} AND j.annotator = ?", (annotator,))
+        )
+
+    def is_due(self, annotator: str, n_since: int) -> bool:
+        """Whether nothing was repeated after the judgement that `n_since` others followed."""
+        judged_at = self._database.value(
+            f"SELECT created_at {_STANDING} AND j.annotator = ? ORDER BY id DESC LIMIT 1 OFFSET ?",
+            (annotator, n_since),
+        )
+        last = self._database.value(
+            "SELECT max(created_at) FROM repeats WHERE is_undone = 0 AND annotator = ?",
+            (annotator,),
+        )
+        return judged_at is not None and (last is None or last < judged_at)
+
+    def candidate(self, annotator: str, start: int, end: int) -> Comparison | None:
+        """A pair that can be shown again: the first from standing judgement `start` on.
+
+        It must have been decided by itself and not said anew since, not have been repeated yet,
+        and hold two different answers, none of them written by a person.
+
+        Args:
+            annotator: Whose.
+            start: Number of the judgement, oldest first, to look from.
+            end: Only judgements before this number.
+        """
+        last_id = self._id_of(annotator, end - 1)
+        found = self._first_candidate(annotator, self._id_of(annotator, start), last_id)
+        return found or self._first_candidate(annotator, 0, last_id)
+
+    def said_before(self, repeat: Repeat) -> Verdict | None:
+        """What the annotator had said of the pair when it was shown again, as far as it stands."""
+        verdict: Verdict | None = self._database.value(
+            f"SELECT verdict {_STANDING} AND j.comparison_id = ? AND j.annotator = ?"
+            " AND j.created_at <= ? ORDER BY id DESC LIMIT 1",
+            (repeat.comparison_id, repeat.annotator, repeat.created_at),
+        )
+        return verdict
+
+    def _id_of(self, annotator: str, number: int) -> int:
+        sql = f"SELECT id {_STANDING} AND j.annotator = ? ORDER BY id LIMIT 1 OFFSET ?"
+        return int(self._database.value(sql, (annotator, number)) or 0)
+
+    def _first_candidate(self, annotator: str, first_id: int, last_id: int) -> Comparison | None:
+        row = self._database.row(
+            f"SELECT c.* FROM judgements AS j {_ANSWERS} WHERE j.is_undone = 0"
+            " AND j.annotator = ?1 AND j.id BETWEEN ?2 AND ?3"
+            " AND j.verdict <> 'skip' AND j.ranking_id IS NULL"
+            " AND c.is_deleted = 0 AND p.is_deleted = 0"
+            " AND a.author = '' AND b.author = '' AND trim(a.text) <> trim(b.text)"
+            " AND NOT EXISTS (SELECT 1 FROM judgements AS later WHERE later.is_undone = 0"
+            "  AND later.comparison_id = c.id AND later.annotator = ?1 AND later.id > j.id)"
+            " AND NOT EXISTS (SELECT 1 FROM repeats AS r WHERE r.is_undone = 0"
+            "  AND r.comparison_id = c.id AND r.annotator = ?1)"
+            " ORDER BY j.id LIMIT 1",
+            (annotator, first_id, last_id),
+        )
+        return to_comparison(row) if row else None
 
 
 def _to_repeat(row: sqlite3.Row) -> Repeat:
