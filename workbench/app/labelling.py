@@ -179,17 +179,22 @@ def make_comparisons(ws: Workspace, seed: int = 0) -> int:
     """Pair the answers of each prompt, in shuffled order and with shuffled sides.
 
     All pairs of a prompt up to six; of more, a ring first, so that every answer meets two
-    others. Pairs that exist stay as they are and count towards the six.
+    others. Pairs that exist stay as they are and count towards the six; deleted ones are not
+    made again.
 
     Returns:
         How many pairs are new.
     """
     existing = ws.experiment.comparisons.by_prompt()
+    deleted = ws.experiment.comparisons.by_prompt(is_deleted=True)
     pairs = [
         (prompt_id, *pair)
         for prompt_id, answer_ids in ws.experiment.completions.by_prompt()
         for pair in _new_pairs(
-            answer_ids, existing.get(prompt_id, set()), random.Random(f"{seed}/{prompt_id}")
+            answer_ids,
+            existing.get(prompt_id, set()),
+            deleted.get(prompt_id, set()),
+            random.Random(f"{seed}/{prompt_id}"),
         )
     ]
     random.Random(f"{seed}").shuffle(pairs)
@@ -253,7 +258,10 @@ def _to_item(ws: Workspace, comparison: Comparison) -> RankItem:
 
 
 def _new_pairs(
-    answer_ids: list[int], existing: Set[frozenset[int]], rng: random.Random
+    answer_ids: list[int],
+    existing: Set[frozenset[int]],
+    deleted: Set[frozenset[int]],
+    rng: random.Random,
 ) -> list[tuple[int, int]]:
     shuffled = rng.sample(answer_ids, len(answer_ids))
     candidates = list(zip(shuffled, shuffled[1:] + shuffled[:1], strict=True))
@@ -263,7 +271,7 @@ def _new_pairs(
     pairs = []
     for first, second in candidates:
         key = frozenset((first, second))
-        if first == second or key in taken:
+        if first == second or key in taken or key in deleted:
             continue
         if len(taken) >= MAX_PAIRS_PER_PROMPT:
             break

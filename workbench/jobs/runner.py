@@ -34,7 +34,8 @@ class Job:
     Attributes:
         id: Number within this session.
         title: What the user sees.
-        kind: load, import, generate, simulate, reward, policy, evaluation, export, serve or tour.
+        kind: load, import, change, generate, simulate, reward, policy, evaluation, export,
+            serve or tour.
         run_id: The run in the experiment that it belongs to, if any.
         token: Cancel, stop and pause it through this.
         outcome: How it ended; None before.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from workbench.data.records import Comparison
 from workbench.errors import UserError
 from workbench.store.database import Database, now
-from workbench.store.undo import UndoJournal
+from workbench.store.undo import Group, UndoJournal
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +166,35 @@ class ComparisonRepository:
             )
         )
 
-    def by_prompt(self) -> dict[int, set[frozenset[int]]]:
-        """The pairs of answers that each prompt has, by its id."""
+    def delete(self, ids: Sequence[int], group: Group | None = None) -> int:
+        """Hide pairs: they wait for nobody and their judgements count no more.
+
+        Args:
+            ids: Comparisons; those that are hidden already are passed over.
+            group: The undoable operation that this is a part of; None for one of its own.
+
+        Returns:
+            How many were there to delete.
+        """
+        with self._database.write() as connection, self._undo.operation("", group) as operation:
+            gone = [
+                row["id"]
+                for row in connection.execute(
+                    "UPDATE comparisons SET is_deleted = 1 WHERE is_deleted = 0"
+                    " AND id IN (SELECT value FROM json_each(?)) RETURNING id",
+                    (json.dumps(list(ids)),),
+                )
+            ]
+            operation.name = f"deleted {len(gone)} pair{'' if len(gone) == 1 else 's'}"
+            operation.record("comparisons", gone, "is_deleted", 0, 1)
+        return len(gone)
+
+    def by_prompt(self, *, is_deleted: bool = False) -> dict[int, set[frozenset[int]]]:
+        """The pairs of answers that each prompt has (or had), by its id."""
         found: dict[int, set[frozenset[int]]] = {}
         for row in self._database.rows(
-            "SELECT prompt_id, first_id, second_id FROM comparisons WHERE is_deleted = 0"
+            "SELECT prompt_id, first_id, second_id FROM comparisons WHERE is_deleted = ?",
+            (is_deleted,),
         ):
             pair = frozenset((row["first_id"], row["second_id"]))
             found.setdefault(row["prompt_id"], set()).add(pair)

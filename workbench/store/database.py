@@ -12,7 +12,7 @@ import os
 import sqlite3
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 _BUSY_MS = 5000
 _NETWORK_TYPES = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "afs", "davfs"}
-Parameters = Sequence[Any]
+Parameters = Sequence[Any] | Mapping[str, Any]
 
 
 class Database:

@@ -15,6 +15,7 @@ from workbench.store.completions import CompletionRepository
 from workbench.store.database import Database
 from workbench.store.drafts import DraftRepository
 from workbench.store.exchange import ExchangeRepository
+from workbench.store.judgement_list import JudgementList
 from workbench.store.judgements import JudgementRepository
 from workbench.store.labels import LabelRepository
 from workbench.store.lock import Lock
@@ -46,6 +47,7 @@ class Experiment:
         self.completions = CompletionRepository(database, self.undo)
         self.comparisons = ComparisonRepository(database, self.undo)
         self.judgements = JudgementRepository(database, self.undo)
+        self.judgement_list = JudgementList(database)
         self.rankings = RankingRepository(database, self.undo, self.comparisons, self.judgements)
         self.repeats = RepeatRepository(database, self.undo)
         self.remarks = RemarkRepository(database, self.undo)

@@ -34,7 +34,8 @@ AUTHORITY = (
 JOINED = f"""
   SELECT j.*, {AUTHORITY} AS authority,
     p.id AS p_id, p.messages, p.prompt_group, p.language, p.split,
-    p.created_at AS p_created_at, a.text AS first_text, b.text AS second_text
+    p.created_at AS p_created_at, c.first_id, a.text AS first_text, c.second_id,
+    b.text AS second_text
   FROM judgements AS j
   JOIN comparisons AS c ON c.id = j.comparison_id
   JOIN prompts AS p ON p.id = c.prompt_id
