@@ -6,9 +6,10 @@ import itertools
 import random
 import statistics
 from collections.abc import Generator, Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from workbench.app.quality import repeats
 from workbench.cancel import CancelToken
 from workbench.config.annotator import AnnotatorSettings
 from workbench.data.records import Comparison, Completion, Prompt, Strength, Verdict
@@ -33,8 +34,10 @@ _BATCH = 25
 class RankItem:
     """One comparison with all that its reader needs.
 
-    `is_identical`: the two texts are equal but for spaces at the ends, a tie in all likelihood.
-    `has_empty`: at least one answer has no text.
+    `first` and `second` are in the order of the screen: that of the comparison, but in a repeat
+    that swaps the sides. `is_identical`: the two texts are equal but for spaces at the ends, a tie
+    in all likelihood. `has_empty`: at least one answer has no text. `is_repeat`: it was judged
+    before and is shown once more; the person is not told.
     """
 
     comparison: Comparison
@@ -43,6 +46,8 @@ class RankItem:
     second: Completion
     is_identical: bool
     has_empty: bool
+    is_repeat: bool = False
+    is_swapped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,39 @@ def item(ws: Workspace, comparison_id: int) -> RankItem:
         UserError: There is no such comparison.
     """
     return _to_item(ws, ws.experiment.comparisons.get(comparison_id))
+
+
+def next_repeat(ws: Workspace) -> RankItem | None:
+    """The pair to show once more now, as a check; None when it is not time for one."""
+    found = repeats.next_repeat(ws)
+    if found is None:
+        return None
+    comparison, is_swapped = found
+    shown = _to_item(ws, comparison)
+    if is_swapped:
+        shown = replace(shown, first=shown.second, second=shown.first)
+    return replace(shown, is_repeat=True, is_swapped=is_swapped)
+
+
+def judge_item(
+    ws: Workspace,
+    shown: RankItem,
+    verdict: Verdict,
+    seconds: float,
+    *,
+    strength: Strength = 0,
+    is_revealed: bool = False,
+) -> None:
+    """As `judge`, of a pair as it stands on the screen; a repeat leaves the first word alone.
+
+    Raises:
+        EnvironmentProblem: It could not be stored; nothing was changed.
+    """
+    pair = shown.comparison.id
+    if shown.is_repeat:
+        repeats.judge_repeat(ws, pair, verdict, seconds, shown.is_swapped, strength)
+    else:
+        judge(ws, pair, verdict, seconds, strength=strength, is_revealed=is_revealed)
 
 
 def judge(

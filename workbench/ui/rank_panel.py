@@ -218,9 +218,9 @@ class RankPanel(QWidget):
         verdict, strength = CHOICES[choice]
         seconds = time.monotonic() - self._shown_at
         is_stored = self._done(
-            lambda: labelling.judge(
+            lambda: labelling.judge_item(
                 self._ws,
-                item.comparison.id,
+                item,
                 verdict,
                 seconds,
                 strength=strength,
@@ -233,9 +233,11 @@ class RankPanel(QWidget):
             self.judged.emit(item.comparison.id, verdict)
 
     def _go_on(self, item: RankItem) -> None:
-        """Show what comes after a pair that is done."""
+        """Show what comes after a pair that is done: now and then one that was judged before."""
         self._history.append(item.comparison.id)
-        self._show(self._ahead or self._next_after(item), is_revisit=self.queue != "pending")
+        again = labelling.next_repeat(self._ws) if self.queue == "pending" else None
+        is_revisit = self.queue != "pending" or again is not None
+        self._show(again or self._ahead or self._next_after(item), is_revisit=is_revisit)
         self._changed()
 
     def visit(self, queue: Queue) -> None:

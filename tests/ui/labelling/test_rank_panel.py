@@ -9,8 +9,9 @@ from PySide6.QtGui import QFont, QTextCharFormat
 from PySide6.QtWidgets import QLineEdit
 
 from tests.ui.labelling.data import SKY, add_pair, add_pairs, stored_verdicts
-from workbench.app import labelling
+from workbench.app import labelling, quality
 from workbench.app.workspace import Workspace
+from workbench.config.quality import QualitySettings
 from workbench.data.records import Message, NewPrompt
 from workbench.ui.main_window import MainWindow
 from workbench.ui.rank_panel import RankPanel
@@ -143,6 +144,7 @@ def test_judgement_buttons_are_equal(ws, open_panel) -> None:
 
 
 def test_200_fast_keys_lose_nothing(qtbot, ws, open_panel) -> None:
+    quality.save_settings(ws, QualitySettings(repeat_rate=0.0))
     add_pairs(ws, 210)
     panel = open_panel()
     keys = list(KEYS)

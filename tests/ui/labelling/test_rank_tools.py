@@ -11,8 +11,9 @@ from PySide6.QtGui import QTextDocument
 from pytestqt.qtbot import QtBot
 
 from tests.ui.labelling.data import add_pair, add_pairs, answer, prompt
-from workbench.app import feedback, labelling
+from workbench.app import feedback, labelling, quality
 from workbench.app.workspace import Workspace
+from workbench.config.quality import QualitySettings
 from workbench.ui.answer_editor import AnswerEditor
 from workbench.ui.rank_panel import RankPanel
 from workbench.ui.remark_dialog import RemarkDialog
@@ -328,3 +329,32 @@ def test_undo_names_every_kind(qtbot, ws, open_panel) -> None:
     feedback.rank(ws, item.prompt.id, [[a.id] for a in feedback.rankable(ws, item)], 1.0)
     names = [labelling.undo(ws) for _ in range(4)]
     assert names == ["ranked 5 answers", "edited an answer", "tagged tone", "rated 3"]
+
+
+def test_a_judged_pair_comes_again_with_its_sides_swapped(qtbot, ws, open_panel) -> None:
+    quality.save_settings(ws, QualitySettings(repeat_rate=0.25, repeat_gap=3))
+    add_pairs(ws, 60)
+    panel = open_panel()
+    seen: dict[int, str] = {}
+    swapped = again = 0
+    for _ in range(60):
+        item = panel.item
+        assert item is not None
+        is_known = item.comparison.id in seen
+        again += is_known
+        if is_known and item.first.text != seen[item.comparison.id]:
+            swapped += 1
+        seen.setdefault(item.comparison.id, item.first.text)
+        # Always the answer that is called "first" in its text, wherever it stands.
+        key = Key.Key_1 if item.first.text.startswith("The first") else Key.Key_2
+        qtbot.keyClick(panel, key)
+    stored = ws.experiment.repeats.list()
+    assert len(stored) == again
+    assert again >= 8
+    assert 0.3 < swapped / again < 0.7
+    # In the comparison's own order every repeat says what was said before.
+    for repeat in stored:
+        before = ws.experiment.judgements.latest(repeat.comparison_id, ws.annotator)
+        assert before is not None
+        assert before.verdict == repeat.verdict
+    assert len(ws.experiment.judgements.list()) == 60 - again
