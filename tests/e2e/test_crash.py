@@ -175,7 +175,7 @@ def left_by(ws: Workspace, run_id: int) -> dict[str, Any]:
     run = ws.run(run_id)
     kind = "reward_model" if run.kind == "reward" else "adapter"
     last = runs.newest_checkpoint(ws, run_id)
-    files = [*ws.artifact_folder(run_id, kind).iterdir(), *last.iterdir()]
+    files = [*ws.artifact_folder(run_id, kind).iterdir(), *last.parent.glob("*/*")]
     figures = {
         name: [(step, repr(value)) for step, value in points]
         for name, points in runs.metrics(ws, run_id).items()

@@ -131,15 +131,19 @@ def save(
     if score_head is not None:
         weights[_HEAD_KEY] = score_head.linear.weight.detach().cpu().clone().contiguous()
     is_classifier = score_head is not None and not base.is_encoder_decoder
+    modules = _module_names(base, name)
     config = _config(
         base,
         settings,
-        _module_names(base, name),
+        modules,
         task_type=TaskType.SEQ_CLS if is_classifier else _task(base),
         modules_to_save=["classifier", "score"] if is_classifier else None,
         base_model_name_or_path=base.info.hub_id or base.info.name,
         inference_mode=True,
     )
+    # PEFT made a set of them, whose order changes from process to process: equal adapters shall be
+    # equal files.
+    config.target_modules = modules
     config.save_pretrained(str(folder))
     save_file(weights, str(folder / WEIGHTS), metadata={"format": "pt"})
 
