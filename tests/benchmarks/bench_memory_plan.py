@@ -154,12 +154,12 @@ def _measure(case: Case, folder: str) -> Measured:
     if not isinstance(settings, OnPolicySettings):
         longest += max(len(encode_answer(model.tokenizer, a, model.stop_id)) for a in answers)
     with tempfile.TemporaryDirectory() as temporary:
-        is_reward = case.algorithm == "reward"
+        needs_reward = "reward" in algorithms.find(case.algorithm).needs
         inputs = Inputs(
             model,
             Path(temporary),
             prompts=prompts,
-            reward=None if is_reward else RewardModel.fresh(model, settings.lora, 0),
+            reward=RewardModel.fresh(model, settings.lora, 0) if needs_reward else None,
             preferences=_preferences(prompts, answers),
             answers=[Answered(p, a) for p, a in zip(prompts, answers, strict=False)],
         )
