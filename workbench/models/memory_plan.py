@@ -293,7 +293,7 @@ class Run:
         """What one block keeps of its own tokens, and of those that an encoder read.
 
         Counted with `torch.autograd.graph.saved_tensors_hooks` on Llama, GPT-2 and T5: the inputs
-        of norms and of LoRA matrices (in bfloat16 a wide copy for each matrix), queries, keys,
+        of norms and of LoRA matrices, queries, keys,
         values and what attention makes of them, its mask, and tensors of the inner network.
         """
         model, size, r = self.model, self.size, self.settings.lora.r
@@ -306,16 +306,11 @@ class Run:
         n_inner = 2 * model.is_gated + (
             model.n_activations if is_wide else max(1, model.n_activations)
         )
-        if is_wide:
-            n_states = min(n_attentions + 1, inputs.count(model.hidden))
-            lora = (n_states * model.hidden + (model.inner in inputs) * model.inner) * _WIDE
-        else:
-            lora = sum(inputs) * _WIDE
+        n_states = min(n_attentions + 1, inputs.count(model.hidden))
+        lora = (n_states * model.hidden + (model.inner in inputs) * model.inner) * size
         per_token = norms + attention + n_inner * model.inner * size + lora
         per_token += r * len(inputs) * _WIDE + self.mask(n_attentions, is_encoder=is_encoder)
         per_source = 2 * model.queries * size + r * len(of_source) * _WIDE
-        if not is_wide:
-            per_source += sum(of_source) * _WIDE
         return n_text * per_token + n_source * per_source
 
     def mask(self, n_attentions: int, *, is_encoder: bool) -> int:
