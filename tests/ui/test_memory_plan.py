@@ -14,7 +14,9 @@ from pytestqt.qtbot import QtBot
 from tests import ready, tinymodels
 from workbench.app import planning
 from workbench.app.workspace import Workspace
+from workbench.config.algorithms import REWARD
 from workbench.ui.main_window import MainWindow
+from workbench.ui.pages.reward import RewardPage
 from workbench.ui.pages.train import TrainPage
 
 LONG = 60_000
@@ -111,7 +113,7 @@ def test_what_is_too_large_is_made_to_fit_by_a_click(
     needed = planned(page)
     monkeypatch.setattr("workbench.app.memory.psutil.Process", _Holding)
     monkeypatch.setattr("workbench.app.memory.free_ram_bytes", lambda: int(needed * 0.98))
-    page.memory.measure_again()
+    enter(qtbot, page, "micro_batch_tokens", "1000000")
     qtbot.waitUntil(page.memory.remark.isVisible, timeout=LONG)
     assert page.memory.bar.is_over()
     assert "more than there is" in page.memory.remark.text()
@@ -135,6 +137,20 @@ class _Holding:
         return self
 
     rss = 0
+
+
+def test_the_reward_model_has_a_plan_too(qtbot: QtBot, page: TrainPage) -> None:
+    window = page.window()
+    assert isinstance(window, MainWindow)
+    window.show_page("reward")
+    reward = window.page("reward")
+    assert isinstance(reward, RewardPage)
+    qtbot.waitUntil(reward.memory.isVisible, timeout=LONG)
+    settings, found = reward.form.settings(), reward.memory.found()
+    assert found is not None
+    plan = planning.plan(page.ws, REWARD, settings, found)
+    assert plan is not None
+    assert reward.memory.bar.total() == plan.memory.peak_bytes
 
 
 def test_no_room_for_any_prompt_is_told_under_the_answer_length(

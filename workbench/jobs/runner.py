@@ -120,6 +120,11 @@ class JobRunner:
         return self._current
 
     @property
+    def is_closed(self) -> bool:
+        """Whether nothing can be submitted any more."""
+        return self._is_closing
+
+    @property
     def queued(self) -> list[Job]:
         """Jobs that wait, the next one first."""
         with self._changed:

@@ -38,8 +38,10 @@ class Asking(QObject):
         return self._job is not None
 
     def ask(self, question: Callable[[], object]) -> None:
-        """Call `question` in the readers' thread."""
+        """Call `question` in the readers' thread; not any more once the experiment closes."""
         self.forget()
+        if self._ws.readers.is_closed:
+            return
 
         def work(_cancel: CancelToken) -> Working:
             yield from _no_events()

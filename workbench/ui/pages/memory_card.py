@@ -65,15 +65,9 @@ class MemoryCard(Card):
         self._again = every(self, self._plan, _AGAIN_MS)
         self.setVisible(False)
 
-    def plan_for(self, how: Algorithm, settings: TrainingSettings | None) -> None:
-        """Plan a run with these settings; None while they are wrong leaves what is shown."""
-        if settings is None:
-            return
+    def plan_for(self, how: Algorithm, settings: TrainingSettings) -> None:
+        """Plan a run with these settings."""
         self._wanted = (how, settings)
-        self._soon.start()
-
-    def measure_again(self) -> None:
-        """The data or the model may have changed: count again when they have."""
         self._soon.start()
 
     def set_locked(self, is_locked: bool) -> None:
@@ -94,6 +88,8 @@ class MemoryCard(Card):
         return self._trouble
 
     def _plan(self) -> None:
+        if self._ws.readers.is_closed:
+            return  # The window goes; its timers go with it, but not before.
         if self._wanted is None or not self._ws.selected_model:
             self.setVisible(False)
             return

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QLabel, QVBoxLayout
 from workbench.app import reward as app_reward
 from workbench.app.training_data import usable_pairs
 from workbench.app.workspace import MIN_PAIRS, Workspace
+from workbench.config.algorithms import REWARD
 from workbench.config.reward_model import PRESETS, RewardModelSettings
 from workbench.config.toml import SettingsError
 from workbench.data.records import Run
@@ -15,6 +16,7 @@ from workbench.events import Evaluated, Event, Step
 from workbench.ui.forms.settings_form import SettingsForm
 from workbench.ui.pages.live_charts import LiveCharts
 from workbench.ui.pages.live_run import LiveRun
+from workbench.ui.pages.memory_card import MemoryCard
 from workbench.ui.pages.page import UiContext
 from workbench.ui.pages.rows import Column, RowsView
 from workbench.ui.pages.run_facts import heldout, is_open, verdict_of_reward
@@ -42,6 +44,7 @@ class RewardPage(RunPage):
     def _build(self) -> None:
         self.form = SettingsForm(RewardModelSettings, PRESETS)
         self.form.problems_changed.connect(self._update)
+        self.form.changed.connect(self._plan)
         self.column = self.add_settings(SettingsColumn(self.form))
         self.header = PageHeader(self.tr("Reward model"))
         self.badge = Badge("neutral", "")
@@ -50,6 +53,8 @@ class RewardPage(RunPage):
         self.next_button = button(self.tr("Train policy with it"), "filled", icon="train")
         self.next_button.clicked.connect(lambda: self.context.show_page("train"))
         self.banner = VerdictBanner()
+        self.memory = MemoryCard(self.ws)
+        self.memory.fitted.connect(self.form.set_values)
         self.doubts = QLabel()
         self.doubts.setWordWrap(True)
         self.doubts_card = Card(self.tr("The ranked pairs"))
@@ -96,6 +101,7 @@ class RewardPage(RunPage):
         content = QVBoxLayout()
         content.setSpacing(12)
         content.addWidget(self.banner)
+        content.addWidget(self.memory)
         content.addWidget(self.doubts_card)
         content.addWidget(self.charts, 3)
         content.addWidget(self.runs_card, 2)
@@ -111,6 +117,7 @@ class RewardPage(RunPage):
         self._select_shown()
         self._show_doubts()
         super().refresh()
+        self._plan()
 
     def draw(self, run: Run | None) -> None:
         """Show a run's curves and verdict."""
@@ -127,6 +134,7 @@ class RewardPage(RunPage):
             self.badge.set(*status_badge(run.status))
             self.charts.follow(self.record(run))
         self.column.set_locked(self.job() is not None)
+        self.memory.set_locked(self.job() is not None)
         self._update()
         self._update_banner(run)
 
@@ -143,6 +151,12 @@ class RewardPage(RunPage):
             self.column.go_to_first_problem()
             return
         self.submit(lambda: app_reward.train_reward(self.ws, settings))
+
+    def _plan(self) -> None:
+        try:
+            self.memory.plan_for(REWARD, self.form.settings())
+        except SettingsError:
+            return  # What is wrong stands at its field; the plan of before stays.
 
     def _update(self) -> None:
         why = self.busy_sentence() or self._hindrance()

@@ -223,7 +223,8 @@ class TrainPage(RunPage):
         self._hindrances = [p for p in found if p.where not in inner]
         self.inputs.set_problems(self._hindrances)
         self.forms.set_outside_problems(inner)
-        self.memory.plan_for(how, settings)
+        if settings is not None:
+            self.memory.plan_for(how, settings)
         self._update_start()
 
     def _hindrance(self) -> str:
