@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from tests import tinymodels
-from tests.close import BFLOAT16, EXACT, FLOAT32, FORWARD, assert_close
+from tests.close import BFLOAT16, EXACT, FLOAT32, FLOAT64, FORWARD, assert_close
 from workbench.config.lora import LoraSettings
 from workbench.models import adapters, lora_layers
 from workbench.models.loading import LoadedModel
@@ -51,25 +51,36 @@ def _as_peft_has_it(model: LoadedModel) -> None:
         layer.__class__ = Linear
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_outputs_and_gradients_are_pefts(folder: Path, dtype: str) -> None:
-    model = tinymodels.load(folder, dtype)
+def test_outputs_and_gradients_are_pefts(folder: Path) -> None:
+    """In float64: T5's unscaled attention blows up the rounding of float32."""
+    model = tinymodels.load(folder)
     parameters = _add(model)
+    model.model.double()
     logps = _logps(model)
     grads = torch.autograd.grad(logps.sum(), parameters)
     _as_peft_has_it(model)
     expected = _logps(model)
-    expected_grads = torch.autograd.grad(expected.sum(), parameters)
-    if dtype == "float32":
-        assert_close(logps, expected, FORWARD)
-        for grad, peft in zip(grads, expected_grads, strict=True):
-            assert_close(grad, peft, FORWARD)
-        return
-    assert_close(logps, expected, BFLOAT16)
-    # Rounding to bfloat16 in between moves single entries: only the whole is near.
-    flat, peft_flat = (torch.cat([g.flatten() for g in some]) for some in (grads, expected_grads))
+    assert_close(logps, expected, FLOAT64)
+    for grad, peft in zip(grads, torch.autograd.grad(expected.sum(), parameters), strict=True):
+        assert_close(grad, peft, FLOAT64)
+
+
+def test_a_base_in_bfloat16_is_near(folder: Path) -> None:
+    """Rounding in between moves single entries of the gradient: only the whole is near."""
+    model = tinymodels.load(folder, "bfloat16")
+    parameters = _add(model)
+
+    def computed() -> tuple[Tensor, Tensor]:
+        logps = _logps(model)
+        grads = torch.autograd.grad(logps.sum(), parameters)
+        assert all(grad.dtype == torch.float32 for grad in grads)
+        return logps, torch.cat([grad.flatten() for grad in grads])
+
+    logps, flat = computed()
+    _as_peft_has_it(model)
+    peft_logps, peft_flat = computed()
+    assert_close(logps, peft_logps, BFLOAT16)
     assert torch.cosine_similarity(flat, peft_flat, dim=0) > 0.999
-    assert all(g.dtype == torch.float32 for g in grads)
 
 
 def test_a_fresh_adapter_changes_no_bit(folder: Path) -> None:
