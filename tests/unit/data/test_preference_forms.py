@@ -71,6 +71,8 @@ def test_label_studio_names_the_texts_by_its_tag(tmp_path: Path) -> None:
     data = {"prompt": SKY.content, "zweite": "B", "erste": "A"}
     task = {"data": data, "annotations": [annotation(pairwise("left", "erste,zweite"))]}
     assert pairs(write(tmp_path, [task]))[0][:2] == ("A", "B")
+    task = {"data": data, "annotations": [annotation(pairwise("left", "comparison"))]}
+    assert pairs(write(tmp_path, [task]))[0][:2] == ("B", "A")
 
 
 def test_label_studio_json_min(tmp_path: Path) -> None:

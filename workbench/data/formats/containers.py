@@ -152,9 +152,15 @@ def _text(path: Path, newline: str) -> Iterator[_Text]:
 def _json(file: IO[str]) -> Iterator[Entry]:
     """The values of lines, or of one list."""
     start = file.read(_CHUNK)
-    if start.lstrip()[:1] == "[":
+    if start.lstrip()[:1] == "[" and not _is_line(start):
         return _list_items(file, start[start.index("[") + 1 :])
     return _json_lines(file, start)
+
+
+def _is_line(start: str) -> bool:
+    """Whether a list ends with its line and more follows: then the lines are the entries."""
+    line, _, more = start.lstrip().partition("\n")
+    return bool(more.strip()) and not isinstance(_value(line), LineError)
 
 
 def _json_lines(file: IO[str], start: str) -> Iterator[Entry]:

@@ -1,8 +1,9 @@
 """Label Studio: exported annotations (JSON and JSON-MIN) of pairs and rankings, and its tasks.
 
-A pairwise result selects `left` or `right`, the first or second name of the tag's `toName`. A
-ranker result is a list of item ids, best first, or buckets of them; `_` is the bucket of items that
-were not placed. See the templates for human preference and for LLM ranking in its documentation.
+A pairwise result selects `left` or `right`, the first or second name of the tag's `toName`; its
+`to_name` is the tag itself, and in some exports the two texts. A ranker result is a list of item
+ids, best first, or buckets of them; `_` is the bucket of items that were not placed. See the
+templates for human preference and for LLM ranking in its documentation, and its SDK's Pairwise tag.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ _PAIRS = (
 )
 _ITEM_TEXTS = ("body", "text", "html", "title")
 _SIDES = ("left", "right")
+_FACTS = ("annotator", "annotator_kind", "group", "language", "split", "strength")
 # The template for human preference collection: a prompt above two answers of which one is chosen.
 CONFIG = """<View>
   <Text name="prompt" value="$prompt" />
@@ -75,7 +77,7 @@ def task(row: PreferenceRow, is_decided: bool = True) -> dict[str, object]:
     """A judged pair as an annotated task; an undecided one as a task that is still to be done."""
     result = {
         "from_name": "comparison",
-        "to_name": "answer1,answer2",
+        "to_name": "comparison",
         "type": "pairwise",
         "value": {"selected": "left"},
     }
@@ -113,8 +115,7 @@ def _annotator(who: object, name: str) -> str:
 
 
 def _facts_of(data: Mapping[str, Any]) -> dict[str, Any]:
-    keys = ("annotator_kind", "group", "language", "split")
-    return {key: data[key] for key in keys if key in data}
+    return {key: data[key] for key in _FACTS if key in data and key != "annotator"}
 
 
 def _prompt(data: Mapping[str, Any]) -> tuple[Message, ...]:
@@ -127,7 +128,10 @@ def _prompt(data: Mapping[str, Any]) -> tuple[Message, ...]:
 
 
 def _pair_of(data: Mapping[str, Any]) -> tuple[str, str] | None:
-    return next((pair for pair in _PAIRS if data.keys() >= set(pair)), None)
+    """The names of two answers: known ones, or the only two texts beside the prompt."""
+    known = next((pair for pair in _PAIRS if data.keys() >= set(pair)), None)
+    texts = [k for k, v in data.items() if isinstance(v, str) and k not in (*PROMPT_KEYS, *_FACTS)]
+    return known or ((texts[0], texts[1]) if len(texts) == 2 else None)
 
 
 def _flat_side(entry: Mapping[str, Any]) -> str | None:

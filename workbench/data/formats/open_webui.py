@@ -26,7 +26,9 @@ def to_rows(entry: Mapping[str, Any], name: str) -> list[Row]:
     Raises:
         LineError: The chat is not there, or it is not rated.
     """
-    data = entry["data"]
+    data = entry.get("data")
+    if not isinstance(data, Mapping):
+        raise LineError("There is no rating.")
     rating = str(data.get("rating"))
     if rating not in ("1", "-1"):
         raise LineError(f"The rating is {data.get('rating')!r}: it must be 1 or -1.")
