@@ -1,9 +1,9 @@
 """Every exported form, loaded by the program that it is for.
 
 Where trl, datasets, llamafactory, openrlhf or label_studio_sdk is installed, its own code reads the
-files (seen with trl 1.16.0, datasets 5.2.0, llamafactory 0.9.5, openrlhf 0.11.2, label-studio-sdk
-2.1.2). They are no dependencies of this program. Without them the schemas below are held, taken from
-TRL's dataset_formats.md, data/README.md of LLaMA-Factory, the README of OpenRLHF, the template for
+files (seen with trl 1.16.0, datasets 5.2.0, llamafactory 0.9.5, openrlhf 0.11.2 and
+label-studio-sdk 2.1.2). They are no dependencies of this program. Without them the schemas below
+are held, taken from TRL's dataset_formats.md, data/README.md of LLaMA-Factory, the README of OpenRLHF, the template for
 human preference collection in Label Studio's documentation, and the Hub's page on data files that a
 card names.
 """
@@ -54,6 +54,10 @@ def ws(tmp_path: Path) -> Iterator[Workspace]:
         opened.experiment.judgements.add(comparison.id, verdict, "ada", "person", 1.0)
     yield opened
     opened.close()
+
+
+# What other programs warn of is theirs to settle.
+pytestmark = pytest.mark.filterwarnings("default")
 
 
 def export(ws: Workspace, folder: Path, *forms: str, is_split: bool = False) -> Path:
