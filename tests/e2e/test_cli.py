@@ -54,6 +54,14 @@ def test_help_needs_neither_torch_nor_qt(command):
         (["serve"], "required"),
         (["prompts", "import", "missing.jsonl"], "missing.jsonl"),
         (["preferences", "import", "missing.jsonl"], "missing.jsonl"),
+        (["preferences", "import", "p.jsonl", "--columns", "prompt"], "prompt names no column"),
+        (["preferences", "import", "p.jsonl", "--format", "excel"], "invalid choice"),
+        (["preferences", "export", "out"], "Nothing was judged yet"),
+        (["preferences", "export", "out", "--heldout-share", "2"], "share of 2 cannot be held out"),
+        (
+            ["preferences", "export", "--annotator-kind", "simulated", "--without-simulated"],
+            "Only simulated judgements are wanted",
+        ),
         (["answers", "import", "missing.jsonl"], "missing.jsonl"),
         (["train", "dpo"], "0 ranked pairs"),
         (["train", "dpo", "--kind", "best"], "kind: Must be one of 'sigmoid', 'ipo' or 'hinge'"),
@@ -187,3 +195,25 @@ def test_a_second_program_is_told_who_holds_the_experiment(experiment, command):
         done = command("prompts", "demo", "tour", "--experiment", experiment)
     assert done.code == 1
     assert "read-only" in done.err.lower()
+
+
+def test_preferences_come_in_and_go_out_in_named_forms(experiment, capsys, tmp_path):
+    base = ["--experiment", str(experiment)]
+    rows = "".join(f"Why {i}?;x{i};y\n" for i in range(30))
+    (tmp_path / "t.csv").write_text(f"frage;gut;schlecht\n{rows}only one\n", encoding="utf-8")
+    columns = ["--columns", "prompt=frage,chosen=gut,rejected=schlecht"]
+    assert main(["preferences", "import", "t.csv", *base]) == 2
+    assert "its columns are frage, gut, schlecht" in capsys.readouterr().err
+    assert main(["preferences", "import", "t.csv", *columns, *base]) == 0
+    out, err = capsys.readouterr()
+    assert out == "30 pairs imported, 1 lines left out.\n"
+    assert "line 32: There is no field chosen and no field rejected." in err
+    forms = ["--format", "llama-factory", "--format", "trl-unpaired", "--annotator", "t"]
+    split = ["--split-files", "--heldout-share", "0.3"]
+    assert main(["preferences", "export", "out", *forms, *split, "--json", *base]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (result["n_pairs"], result["n_ties"]) == (30, 0)
+    files = {path.name for path in (tmp_path / "out").rglob("*.json*")}
+    assert files >= {"dataset_info.json", "preferences_heldout.json", "unpaired_train.jsonl"}
+    assert main(["export", "preferences", "out", *base]) == 2
+    assert "already there" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import __version__
-from workbench.data.folders import atomic_folder
+from workbench.data.folders import atomic_folder, refuse_existing
 from workbench.data.formats.exports import (
     EXPORTS,
     UNDECIDED,
@@ -116,7 +116,7 @@ def export_preferences(ws: Workspace, folder: Path, choice: ExportChoice | None 
         choice: What to write; None writes everything as JSONL and CSV.
 
     Raises:
-        UserError: Nothing was judged yet, or there is no such form.
+        UserError: Nothing was judged yet, there is no such form, or the folder is there already.
         EnvironmentProblem: A form needs a library that is not installed.
     """
     choice = choice or ExportChoice()
@@ -125,6 +125,7 @@ def export_preferences(ws: Workspace, folder: Path, choice: ExportChoice | None 
         raise UserError(
             "Nothing was judged yet, so there is nothing to export.", "Rank some pairs."
         )
+    refuse_existing(folder)
 
     def work(cancel: CancelToken) -> Working:
         yield Progress(0, 0, "Counting")

@@ -49,7 +49,7 @@ def atomic_folder(target: Path, *, is_replacing: bool = False) -> Iterator[Path]
         UserError: `target` exists and may not be replaced.
         EnvironmentProblem: The disk is full or the folder cannot be written.
     """
-    _refuse_existing(target, is_replacing)
+    refuse_existing(target, is_replacing)
     partial = _sibling(target, "partial")
     with telling_disk_problems(target):
         partial.mkdir(parents=True)
@@ -165,7 +165,12 @@ def _sibling(target: Path, kind: str) -> Path:
     return target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.{kind}")
 
 
-def _refuse_existing(target: Path, is_replacing: bool) -> None:
+def refuse_existing(target: Path, is_replacing: bool = False) -> None:
+    """Check that a folder may be written there; see `atomic_folder`.
+
+    Raises:
+        UserError: Something is there.
+    """
     if not target.exists() or _is_empty_folder(target):
         return
     if is_replacing and _is_ours(target):

@@ -3,9 +3,9 @@
 Where trl, datasets, llamafactory, openrlhf or label_studio_sdk is installed, its own code reads the
 files (seen with trl 1.16.0, datasets 5.2.0, llamafactory 0.9.5, openrlhf 0.11.2 and
 label-studio-sdk 2.1.2). They are no dependencies of this program. Without them the schemas below
-are held, taken from TRL's dataset_formats.md, data/README.md of LLaMA-Factory, the README of OpenRLHF, the template for
-human preference collection in Label Studio's documentation, and the Hub's page on data files that a
-card names.
+are held, taken from TRL's dataset_formats.md, data/README.md of LLaMA-Factory, the README of
+OpenRLHF, the template for human preference collection in Label Studio's documentation, and the
+Hub's page on data files that a card names.
 """
 
 from __future__ import annotations
