@@ -217,7 +217,7 @@ def test_the_tour_plays_in_the_window(tmp_path: Path, windows, qtbot: QtBot) -> 
     (result,) = results
     assert result is not None, window.banner.text()
     assert result["model"] == "tiny"
-    assert seen == ["generate", "simulate", "reward", "policy", "evaluation", "export"]
+    assert seen == ["generate", "simulate", "reward", "policy", "evaluation", "export", "export"]
     assert Path(result["paths"]["adapter"]).is_dir()
     assert "tour has ended" in window.banner.text()
     assert window.navigation.rows["evaluate"].isChecked()
