@@ -128,8 +128,10 @@ def import_preferences(
                     cancel.raise_if_stopping()
                     told.n += ws.experiment.exchange.add_judged(batch, group, told.n)
                     told.n_rows += len(batch)
-                    yield Progress(round(1000 * reader.share), 1000, f"Importing {path.name}")
+                    # Reading runs ahead of storing, so the last percent is that of the end.
+                    yield Progress(int(99 * reader.share), 100, f"Importing {path.name}")
             told.refuse_nothing(path.name)
+            yield Progress(100, 100, f"Imported {path.name}")
         except BaseException:
             ws.experiment.undo.revert(group)
             raise
