@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from workbench.data.records import AnnotatorKind, Strength, Verdict
@@ -48,6 +49,7 @@ class AnswerFacts:
     n_words: float
     origin: str
     is_written: bool
+    is_deleted: bool
 
 
 class LabelRepository:
@@ -111,7 +113,7 @@ class LabelRepository:
         while True:
             check()
             rows = self._database.rows(
-                "SELECT id, prompt_id, text, author <> '' AS is_written,"
+                "SELECT id, prompt_id, text, author <> '' AS is_written, is_deleted,"
                 " CASE WHEN source <> 'generated' THEN source WHEN adapter IS NULL THEN model_name"
                 " ELSE model_name || ' with ' || adapter END AS origin"
                 " FROM completions WHERE id > ? ORDER BY id LIMIT ?",
@@ -120,9 +122,23 @@ class LabelRepository:
             if not rows:
                 return facts
             after = rows[-1]["id"]
-            for i, prompt, text, is_written, origin in rows:
-                n_words = count_words(text)
-                facts[i] = AnswerFacts(prompt, len(text), n_words, origin, bool(is_written))
+            for i, prompt, text, is_written, is_deleted, origin in rows:
+                facts[i] = AnswerFacts(
+                    prompt,
+                    len(text),
+                    count_words(text),
+                    origin,
+                    bool(is_written),
+                    bool(is_deleted),
+                )
+
+    def texts(self, answer_ids: Sequence[int]) -> dict[int, str]:
+        """The texts of these answers."""
+        rows = self._database.rows(
+            "SELECT id, text FROM completions WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(answer_ids)),),
+        )
+        return {row["id"]: row["text"] for row in rows}
 
 
 def count_words(text: str) -> float:
