@@ -82,6 +82,24 @@ def test_wrong_input_is_a_sentence_and_code_2(experiment, capsys, arguments, wor
     assert out == ""
 
 
+def test_quality_of_labels_is_told_in_sentences_and_as_json(experiment, tmp_path, capsys):
+    rows = [{"prompt": f"p{i}", "chosen": "good " * (i + 2), "rejected": "bad"} for i in range(12)]
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert main(["preferences", "import", str(file), "--experiment", str(experiment)]) == 0
+    capsys.readouterr()
+    assert main(["quality", "--experiment", str(experiment)]) == 0
+    said = capsys.readouterr().out
+    assert "pairs chose the longer answer in 100 % of 12 pairs" in said
+    assert "12 pairs are decided" in said
+    assert main(["quality", "--json", "--experiment", str(experiment)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["verdict"]["state"] == "bad"
+    assert {f["key"] for f in told["findings"]} >= {"amount", "length", "again"}
+    assert main(["quality", "--annotator", "zed", "--experiment", str(experiment)]) == 2
+    assert "zed has judged nothing here" in capsys.readouterr().err
+
+
 @pytest.fixture
 def tiny_chosen(experiment, model_folder, capsys):
     assert main(["models", "use", str(model_folder), "--experiment", str(experiment)]) == 0

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.cli import parser, preferences
+from workbench.cli import parser, preferences, quality
 from workbench.cli.following import Outcome, follow, interruptible, outcome_of
 from workbench.cli.plan import show_plan
 from workbench.cli.show import Show
@@ -371,6 +371,7 @@ _COMMANDS: dict[str, Callable[[Workspace, argparse.Namespace, Show], Outcome]] =
     "preferences export": preferences.export,
     "generate": _generate,
     "judge": _judge,
+    "quality": quality.report,
     **{f"train {name}": _train for name in parser.TRAINING},
     "evaluate": _evaluate,
     "best-of-n": _best_of_n,

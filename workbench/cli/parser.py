@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from workbench import __version__
-from workbench.cli import preferences
+from workbench.cli import preferences, quality
 from workbench.cli.options import SettingsFlags
 from workbench.config.algorithms import ALGORITHMS, REWARD
 from workbench.config.annotator import AnnotatorSettings
@@ -154,6 +154,9 @@ def _add_training(commands: argparse._SubParsersAction[_Parser]) -> None:
     judge = _command(commands, "judge", "judge the pairs by a stated rule")
     judge.add_argument("--simulate", action="store_true", help="use the simulated annotator")
     ANNOTATOR.add_to(judge)
+
+    looking = _command(commands, "quality", "how good the labels are, and which model is chosen")
+    quality.add_flags(looking)
 
     train = _family(commands, "train", "train a reward model or a policy")
     for how in (REWARD, *ALGORITHMS.values()):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 from workbench.app.quality import agreement, habits, pace, repeats
 from workbench.app.quality.findings import (
+    LISTED,
     Disagreement,
     FastLabel,
     Finding,
@@ -102,7 +103,8 @@ def report(
         n_decided=n_decided,
         n_skipped=verdicts["skip"],
         findings=findings if own else (),
-        too_fast=fast,
+        too_fast=tuple(fast[:LISTED]),
+        n_too_fast=len(fast),
         tenths=tenths,
         between=between.pairs,
         alphas=between.alphas,

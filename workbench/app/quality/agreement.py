@@ -11,6 +11,7 @@ import numpy as np
 
 from workbench.app.quality.findings import (
     FEW,
+    LISTED,
     OUTCOMES,
     Disagreement,
     Finding,
@@ -28,7 +29,6 @@ from workbench.store.labels import Label
 
 _N_OUTCOMES = 3
 _N_STARS = 5
-_LISTED = 1000
 _RELIABLE, _TENTATIVE = 0.8, 0.667
 """Krippendorff's own customary limits (Content Analysis, 2019, chapter 12)."""
 
@@ -57,7 +57,7 @@ def between(ws: Workspace, labels: Sequence[Label], check: Callable[[], object])
     differing = [i for i, by_name in shared.items() if len(_outcomes(by_name)) > 1]
     # Opposite choices come first: a tie is nearer to either than they are to each other.
     differing.sort(key=lambda i: (not _is_opposite(shared[i]), i))
-    listed = tuple(_disagreement(ws, i, shared[i]) for i in differing[:_LISTED])
+    listed = tuple(_disagreement(ws, i, shared[i]) for i in differing[:LISTED])
     return Between(tuple(_pairs(shared)), tuple(alphas), listed, len(differing))
 
 

@@ -12,6 +12,8 @@ from workbench.objectives.agreement import Estimate
 State = Literal["ok", "info", "warn", "bad"]
 OUTCOMES: dict[Verdict, int] = {"first": 0, "second": 1, "tie": 2, "both_bad": 2}
 """Categories of agreement: the first is better, the second, neither. A skip says nothing."""
+LISTED = 1000
+"""At most so many pairs are listed one by one."""
 FEW = 10
 """Below this number of cases a figure is shown, and nothing is concluded from it."""
 
@@ -115,7 +117,8 @@ class QualityReport:
         n_decided: Those that prefer an answer.
         n_skipped: Skipped pairs.
         findings: Figures with sentences; empty without labels.
-        too_fast: Judgements to look at again, the fastest reading first.
+        too_fast: Judgements to look at again, the fastest reading first; the first thousand.
+        n_too_fast: How many there are.
         tenths: The labels over time; empty when there are too few.
         between: Agreement of each two annotators, most common pairs first.
         alphas: Krippendorff's alpha of all annotators, of verdicts and of ratings.
@@ -131,6 +134,7 @@ class QualityReport:
     n_skipped: int
     findings: tuple[Finding, ...]
     too_fast: tuple[FastLabel, ...]
+    n_too_fast: int
     tenths: tuple[Tenth, ...]
     between: tuple[PairAgreement, ...]
     alphas: tuple[Finding, ...]

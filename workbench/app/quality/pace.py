@@ -28,7 +28,6 @@ from workbench.store.labels import AnswerFacts, Label
 _REACTION_S = 0.5
 _TOO_MANY = 0.05
 _FAR_TOO_MANY = 0.25
-_LISTED = 1000
 _N_PARTS = 10
 _SMALLEST_PART = 5
 _Z_OF_FOUR = 2.4977054744123723
@@ -46,7 +45,7 @@ def too_fast(
     answers: Mapping[int, AnswerFacts],
     reading_speed: float,
     voice: Voice,
-) -> tuple[tuple[FastLabel, ...], tuple[Finding, ...]]:
+) -> tuple[list[FastLabel], tuple[Finding, ...]]:
     """Judgements that both answers cannot have been read for, and what share they are.
 
     A judgement that follows from a ranking, an edit or a written answer is not timed, nor one
@@ -62,14 +61,14 @@ def too_fast(
         and not (answers[label.first_id].is_written or answers[label.second_id].is_written)
     ]
     if not timed:
-        return (), ()
+        return [], ()
     fast = []
     for label in timed:
         n_words = answers[label.first_id].n_words + answers[label.second_id].n_words
         if label.seconds < _REACTION_S + n_words / reading_speed:
             fast.append(FastLabel(label.id, label.comparison_id, label.seconds, n_words))
     fast.sort(key=lambda f: -f.words_per_second)
-    return tuple(fast[:_LISTED]), (_speed(len(fast), len(timed), reading_speed, voice),)
+    return fast, (_speed(len(fast), len(timed), reading_speed, voice),)
 
 
 def _speed(n_fast: int, n: int, reading_speed: float, voice: Voice) -> Finding:
