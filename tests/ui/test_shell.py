@@ -80,9 +80,10 @@ def test_menus_hold_every_command_with_its_key(window: MainWindow) -> None:
     assert inside["rank.tie"].text().endswith("\t=")
 
 
-@pytest.mark.parametrize(("n", "key"), list(enumerate((key for key, _ in PAGES), start=1)))
+@pytest.mark.parametrize(("n", "key"), list(enumerate((key for key, _ in PAGES[:10]), start=1)))
 def test_ctrl_and_a_digit_show_a_page(qtbot: QtBot, window: MainWindow, n: int, key: str) -> None:
-    press(qtbot, window, f"Ctrl+{n}")
+    """The tenth page has the digit 0."""
+    press(qtbot, window, f"Ctrl+{n % 10}")
     assert shown(window) == f"page-{key}"
     assert window.navigation.rows[key].isChecked()
 

@@ -51,6 +51,7 @@ PAGES: tuple[tuple[str, str], ...] = (
     ("train", "Train"),
     ("evaluate", "Evaluate"),
     ("runs", "Runs"),
+    ("quality", "Label quality"),
 )
 
 _PAGE_KEYS = {key for key, _ in PAGES}
@@ -74,6 +75,12 @@ _WRITING = {
     *(f"rank.{choice}" for choice in ("tie", "both_bad", "skip", "rate", "edit", "write")),
     *(f"rank.{choice}" for choice in ("comment", "tag", "all")),
 }
+
+
+def _page_key(number: int) -> str:
+    """Ctrl with a digit for the first ten pages, of which 0 is the tenth."""
+    return f"Ctrl+{number % 10}" if number <= 10 else ""
+
 
 COMMANDS: tuple[Command, ...] = (
     Command("file.new", "New experiment", "File", "Ctrl+N", "Make a new experiment folder."),
@@ -117,7 +124,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("train.next_problem", "Next problem", "Train", "F8", "To the next wrong setting."),
     Command("evaluate.start", "Compare before and after", "Evaluate", "", "On held-out prompts."),
     *(
-        Command(f"page.{key}", text, "View", f"Ctrl+{n}", f"Show the page {text}.")
+        Command(f"page.{key}", text, "View", _page_key(n), f"Show the page {text}.")
         for n, (key, text) in enumerate(PAGES, start=1)
     ),
     Command("view.theme_system", "System theme", "-View", "", "Light or dark as the system."),

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
+from workbench.app.aggregate import model_strengths
 from workbench.app.quality import agreement, habits, pace, repeats
 from workbench.app.quality.findings import (
     LISTED,
@@ -28,6 +30,7 @@ from workbench.app.quality.repeats import (
 )
 from workbench.app.workspace import Workspace
 from workbench.cancel import CancelToken
+from workbench.config.aggregation import AggregationSettings
 from workbench.events import Event, Progress
 from workbench.jobs.runner import Job, Working
 from workbench.store.labels import Label
@@ -49,7 +52,10 @@ __all__ = [
 
 
 def measure(ws: Workspace, annotator: str | None = None) -> Job:
-    """The report as a job beside the models' worker: `Finished.result["report"]`."""
+    """The report as a job beside the models' worker.
+
+    `Finished.result` holds it under "report", and the strengths of the models under "models".
+    """
 
     def work(cancel: CancelToken) -> Iterator[Event]:
         return _measure(ws, annotator, cancel)
@@ -59,7 +65,9 @@ def measure(ws: Workspace, annotator: str | None = None) -> Job:
 
 def _measure(ws: Workspace, annotator: str | None, cancel: CancelToken) -> Working:
     yield Progress(0, 0, "Reading the labels")
-    return {"report": report(ws, annotator, cancel.raise_if_cancelled)}
+    found = report(ws, annotator, cancel.raise_if_cancelled)
+    models = model_strengths(ws, AggregationSettings(), cancel.raise_if_cancelled)
+    return {"report": found, "models": models}
 
 
 def report(
@@ -103,7 +111,7 @@ def report(
         n_decided=n_decided,
         n_skipped=verdicts["skip"],
         findings=findings if own else (),
-        too_fast=tuple(fast[:LISTED]),
+        too_fast=tuple(_with_prompts(ws, fast[:LISTED])),
         n_too_fast=len(fast),
         tenths=tenths,
         between=between.pairs,
@@ -111,6 +119,12 @@ def report(
         disagreements=between.disagreements,
         n_disagreements=between.n_disagreements,
     )
+
+
+def _with_prompts(ws: Workspace, fast: list[FastLabel]) -> Iterator[FastLabel]:
+    prompts = ws.experiment.prompts.get_many(sorted({f.prompt_id for f in fast}))
+    texts = {prompt.id: prompt.text for prompt in prompts}
+    return (replace(f, prompt=texts.get(f.prompt_id, "")) for f in fast)
 
 
 def _main_annotator(labels: list[Label], user: str) -> str:

@@ -54,8 +54,10 @@ class FastLabel:
 
     judgement_id: int
     comparison_id: int
+    prompt_id: int
     seconds: float
     n_words: float
+    prompt: str = ""
 
     @property
     def words_per_second(self) -> float:

@@ -66,14 +66,16 @@ def too_fast(
     for label in timed:
         n_words = answers[label.first_id].n_words + answers[label.second_id].n_words
         if label.seconds < _REACTION_S + n_words / reading_speed:
-            fast.append(FastLabel(label.id, label.comparison_id, label.seconds, n_words))
+            fast.append(
+                FastLabel(label.id, label.comparison_id, label.prompt_id, label.seconds, n_words)
+            )
     fast.sort(key=lambda f: -f.words_per_second)
     return fast, (_speed(len(fast), len(timed), reading_speed, voice),)
 
 
 def _speed(n_fast: int, n: int, reading_speed: float, voice: Voice) -> Finding:
     share = Estimate(n_fast / n, *wilson(n_fast, n), n)
-    state: State = "ok"
+    state: State = "info" if n_fast else "ok"
     if share.low > _FAR_TOO_MANY:
         state = "bad"
     elif share.low > _TOO_MANY:

@@ -21,6 +21,7 @@ GROUPS: tuple[tuple[PageEntry, ...], ...] = (
         PageEntry("prompts", "PromptsPage", "prompts"),
         PageEntry("answers", "AnswersPage", "answers"),
         PageEntry("preferences", "PreferencesPage", "preferences"),
+        PageEntry("quality", "QualityPage", "quality"),
     ),
     (
         PageEntry("reward", "RewardPage", "reward"),

@@ -15,16 +15,22 @@ from workbench.ui.theme import Theme
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A share in [0, 1] of `n` cases with its interval."""
+    """A share in [0, 1] of `n` cases with its interval.
+
+    `is_chance` says what is otherwise read from the interval, where chance is not the reference.
+    """
 
     label: str
     value: float
     low: float
     high: float
     n: int
+    is_chance: bool | None = None
 
     def may_be_chance(self, reference: float) -> bool:
         """Whether the interval contains the reference."""
+        if self.is_chance is not None:
+            return self.is_chance
         return self.low <= reference <= self.high
 
 
