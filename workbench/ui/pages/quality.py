@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QHideEvent, QKeySequence, QShortcut
 from PySide6.QtWidgets import (
     QComboBox,
@@ -29,6 +29,7 @@ from workbench.ui.pages.rows import Column, RowsView
 from workbench.ui.pages.run_facts import Verdict
 from workbench.ui.pages.verdict_banner import VerdictBanner
 from workbench.ui.pages.wording import number, percent, percent_interval
+from workbench.ui.timers import every, single_shot
 from workbench.ui.widgets import Card, EmptyState, PageHeader, button, label
 from workbench.ui.widgets.basics import Status
 
@@ -53,10 +54,8 @@ class QualityPage(Page):
         self._key: tuple[str | None, int] | None = None
         self._began = 0.0
         self._is_stale = False
-        self._soon = self._timer(self._measure, is_single=True)
-        self._soon.setInterval(_SOON_MS)
-        self._polling = self._timer(self._poll, is_single=False)
-        self._polling.setInterval(_POLL_MS)
+        self._soon = single_shot(self, self._measure, _SOON_MS)
+        self._polling = every(self, self._poll, _POLL_MS)
         self._build_header()
         self._build_content()
         layout = QVBoxLayout(self)
@@ -66,12 +65,6 @@ class QualityPage(Page):
         layout.addWidget(self.banner)
         layout.addWidget(self.stack, 1)
         self._show_settings()
-
-    def _timer(self, do: Callable[[], None], *, is_single: bool) -> QTimer:
-        timer = QTimer(self)
-        timer.setSingleShot(is_single)
-        timer.timeout.connect(do)
-        return timer
 
     def _build_header(self) -> None:
         self.header = PageHeader(self.tr("Label quality"))
