@@ -8,12 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from workbench.app.answers import all_prompts
+from workbench.app.judge_records import weights
 from workbench.app.workspace import MIN_PAIRS, Workspace
 from workbench.config.algorithms import BEST_OF_N, REWARD, Algorithm
+from workbench.config.judge import JudgeSettings
 from workbench.config.training import TrainingSettings
 from workbench.data.records import Answered, Feedback, Preference, Prompt, Source
 from workbench.data.training_data import TrainingData
 from workbench.errors import UserError
+
+_AI_WEIGHT = JudgeSettings().weight  # of judges that are not known here, such as imported ones
 
 
 def collect(
@@ -90,8 +94,15 @@ def _counts(ws: Workspace, how: Algorithm) -> dict[str, int]:
 
 
 def usable_pairs(ws: Workspace) -> tuple[list[Preference], int]:
-    """The pairs that say something, and how many were left out because both answers are alike."""
-    preferences = ws.experiment.judgements.preferences()
+    """The pairs that say something, and how many were left out because both answers are alike.
+
+    Labels of an AI judge count as much as its settings say.
+    """
+    weight = weights(ws)
+    preferences = [
+        replace(p, weight=weight.get(p.annotator, _AI_WEIGHT)) if p.annotator_kind == "ai" else p
+        for p in ws.experiment.judgements.preferences()
+    ]
     differing = [p for p in preferences if p.chosen.strip() != p.rejected.strip()]
     return differing, len(preferences) - len(differing)
 
@@ -107,7 +118,10 @@ def too_few(n_pairs: int, where: str = "") -> UserError:
 
 def labels_digest(pairs: Sequence[Preference]) -> str:
     """SHA-256 of what was preferred to what: equal labels, equal digest."""
-    rows = sorted((p.comparison_id, p.chosen, p.rejected, p.annotator) for p in pairs)
+    rows = sorted(
+        (p.comparison_id, p.chosen, p.rejected, p.annotator, *([p.weight] if p.weight != 1 else []))
+        for p in pairs
+    )
     return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
 
 

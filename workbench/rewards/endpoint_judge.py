@@ -14,7 +14,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,7 +30,7 @@ from workbench.rewards.endpoint_reply import (
     read_reply,
     read_retry_after,
 )
-from workbench.rewards.judge_question import Answer, Note, Question
+from workbench.rewards.judge_question import Answer, Asking, Note, Question
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class EndpointJudge:
         self._runner = asyncio.Runner()
         self._client: httpx2.AsyncClient | None = None
 
-    def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer] | Note]:
+    def ask(self, questions: Sequence[Question]) -> Asking:
         """Answers as they come, and why there is a wait; see `Judge.ask`."""
         waiting = deque(enumerate(questions))
         pending: _Tasks = {}

@@ -7,7 +7,7 @@ B questions, R tokens of a verdict, F spellings.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from itertools import chain
 
 import torch
@@ -46,7 +46,7 @@ class LocalJudge:
                 "Choose labels that its tokenizer knows.",
             )
 
-    def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
+    def ask(self, questions: Sequence[Question]) -> Generator[tuple[int, Answer], None, None]:
         """Probabilities of the two verdicts, as many questions at once as fit.
 
         A question that is longer than the model's context gets no verdict.

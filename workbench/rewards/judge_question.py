@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,10 +51,14 @@ class Note:
     text: str
 
 
+Asking = Generator[tuple[int, Answer] | Note, None, None]
+"""The numbers of questions with their answers, as they come, and why there is a wait."""
+
+
 class Judge(Protocol):
     """Answers questions one after the other, in any order."""
 
-    def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer] | Note]:
+    def ask(self, questions: Sequence[Question]) -> Asking:
         """The number of a question with its answer, as they come.
 
         On a stop it ends early, with what was answered so far.

@@ -87,6 +87,15 @@ class AiAnswerRepository:
         )
         return {bool(row["is_swapped"]): _to_answer(row) for row in rows}
 
+    def counts_of(self, judge: str) -> dict[int, tuple[int, int]]:
+        """How many answers of a judge each pair has, and how many of them say something."""
+        rows = self._database.rows(
+            "SELECT comparison_id, count(*) AS n, count(p_first) AS n_readable FROM ai_answers"
+            " WHERE judge = ? GROUP BY comparison_id",
+            (judge,),
+        )
+        return {row["comparison_id"]: (row["n"], row["n_readable"]) for row in rows}
+
     def cost(self, judge: str) -> Cost:
         """What a judge has cost so far."""
         row = self._database.row(
