@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.cli import parser, preferences, quality
+from workbench.cli import judging, parser, preferences, quality
 from workbench.cli.following import Outcome, follow, interruptible, outcome_of
 from workbench.cli.plan import show_plan
 from workbench.cli.show import Show
@@ -190,10 +190,13 @@ def _prompts(ws: Workspace, options: argparse.Namespace) -> list[int]:
 def _judge(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
     from workbench.app import labelling
 
+    if options.ai:
+        return judging.judge(ws, options, show)
     if not options.simulate:
         raise UserError(
             "Judging by hand needs the window.",
-            "Add --simulate for the simulated annotator, or run rlhf-workbench without a command.",
+            "Add --ai for a model or --simulate for the simulated annotator, or run rlhf-workbench "
+            "without a command.",
         )
     return follow(labelling.simulate(ws, parser.ANNOTATOR.read(options)), show)
 

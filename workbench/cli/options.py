@@ -90,10 +90,15 @@ def _help(info: FieldInfo) -> str:
     extra = info.json_schema_extra
     ui = extra.get("ui") if isinstance(extra, dict) else None
     unit = str(ui.get("unit")) if isinstance(ui, dict) and ui.get("unit") else ""
-    facts = [f"default {info.default}{f' {unit}' if unit else ''}"]
+    facts = [f"default {_in_short(info.default)}{f' {unit}' if unit else ''}"]
     if low is not None and high is not None:
         facts.append(f"{low:g} to {high:g}")
     return f"{info.description} ({', '.join(facts)})".replace("%", "%%")
+
+
+def _in_short(default: object) -> str:
+    first, _, rest = str(default).partition("\n")
+    return f"{first}…" if rest else first
 
 
 def _metavar(info: FieldInfo) -> str:

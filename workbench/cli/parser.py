@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from workbench import __version__
-from workbench.cli import preferences, quality
+from workbench.cli import judging, preferences, quality
 from workbench.cli.options import SettingsFlags
 from workbench.config.algorithms import ALGORITHMS, REWARD
 from workbench.config.annotator import AnnotatorSettings
@@ -151,9 +151,10 @@ def _add_training(commands: argparse._SubParsersAction[_Parser]) -> None:
     generate.add_argument("--run", type=int, help="answer with this policy run's adapter")
     SAMPLING.add_to(generate)
 
-    judge = _command(commands, "judge", "judge the pairs by a stated rule")
+    judge = _command(commands, "judge", "judge the pairs by a stated rule, or by a model")
     judge.add_argument("--simulate", action="store_true", help="use the simulated annotator")
     ANNOTATOR.add_to(judge)
+    judging.add_flags(judge)
 
     looking = _command(commands, "quality", "how good the labels are, and which model is chosen")
     quality.add_flags(looking)
