@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from workbench.app.judge_records import is_shown, judges, remember, settings_of
+from workbench.app.judge_records import is_shown, judges, n_shown, remember, settings_of
 from workbench.app.workspace import Workspace
 from workbench.data.records import AiAnswer, Verdict
 from workbench.objectives.agreement import Estimate, cohen_kappa
@@ -56,12 +56,18 @@ class Opinion:
     persons: Verdict | None
 
 
-def agreement(ws: Workspace, name: str) -> Agreement:
-    """How far a judge agrees with the person, of all pairs that both have judged."""
+def agreement(ws: Workspace, name: str, tie_margin: float | None = None) -> Agreement:
+    """How far a judge agrees with the person, of all pairs that both have judged.
+
+    Args:
+        ws: The experiment.
+        name: The judge.
+        tie_margin: Another than the one it judged with last.
+    """
     answers = ws.experiment.ai_answers
     labels, known = answers.labels_of(ws.annotator), answers.of_judge(name)
     asked = {i: known[i] for i in labels if len(known.get(i, {})) == 2}
-    margin = settings_of(ws, name).tie_margin
+    margin = settings_of(ws, name).tie_margin if tie_margin is None else tie_margin
     said = {i: verdict for i, both in asked.items() if (verdict := decided(both, margin))}
     pairs = {i: (_side(labels[i]), said[i]) for i in said}
     sided = [pair for pair in pairs.values() if "tie" not in pair]
@@ -84,9 +90,14 @@ def agreement(ws: Workspace, name: str) -> Agreement:
 def show_agreement(ws: Workspace, name: str) -> Agreement:
     """As `agreement`, for whoever puts it before the person's eyes: from then on it was shown."""
     shown = agreement(ws, name)
-    if not ws.is_read_only:
-        remember(ws, name, n_shown=shown.overall.n)
+    mark_shown(ws, shown)
     return shown
+
+
+def mark_shown(ws: Workspace, shown: Agreement) -> None:
+    """Note that an agreement stood before the person's eyes: the judge's labels may be used."""
+    if not ws.is_read_only and n_shown(ws, shown.judge) != shown.overall.n:
+        remember(ws, shown.judge, n_shown=shown.overall.n)
 
 
 def sentences(shown: Agreement) -> list[str]:
@@ -123,16 +134,18 @@ def meaning(kappa: Estimate) -> str:
     return word if kappa.low > 0 or kappa.value <= 0 else f"{word}, or chance: the interval holds 0"
 
 
-def disagreements(ws: Workspace, name: str) -> list[Opinion]:
+def disagreements(ws: Workspace, name: str, tie_margin: float | None = None) -> list[Opinion]:
     """Pairs on which a judge differs from the person, those it is surest of first."""
-    found = [o for o in opinions(ws, name) if o.persons and o.verdict != _side(o.persons)]
+    found = [
+        o for o in opinions(ws, name, tie_margin) if o.persons and o.verdict != _side(o.persons)
+    ]
     return sorted(found, key=lambda o: -abs(o.p_first - 0.5))
 
 
-def opinions(ws: Workspace, name: str) -> list[Opinion]:
+def opinions(ws: Workspace, name: str, tie_margin: float | None = None) -> list[Opinion]:
     """What a judge makes of every pair that it was asked about in both orders."""
     labels = ws.experiment.ai_answers.labels_of(ws.annotator)
-    margin = settings_of(ws, name).tie_margin
+    margin = settings_of(ws, name).tie_margin if tie_margin is None else tie_margin
     return [
         Opinion(i, verdict, _mean(both), labels.get(i))
         for i, both in ws.experiment.ai_answers.of_judge(name).items()

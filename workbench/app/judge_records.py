@@ -55,8 +55,13 @@ def require_shown(ws: Workspace, name: str) -> None:
 
 def is_shown(ws: Workspace, name: str) -> bool:
     """Whether the person was shown how far a judge agrees with them, on enough labels."""
+    return n_shown(ws, name) >= MIN_COMPARED
+
+
+def n_shown(ws: Workspace, name: str) -> int:
+    """On how many labels the person was last shown to agree with a judge."""
     kept: dict[str, Any] = ws.experiment.settings.get(_JUDGES) or {}
-    return int(kept.get(name, {}).get("n_shown", 0)) >= MIN_COMPARED
+    return int(kept.get(name, {}).get("n_shown", 0))
 
 
 def remember(ws: Workspace, name: str, **facts: object) -> None:

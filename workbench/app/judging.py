@@ -104,6 +104,18 @@ def outlook(ws: Workspace, settings: JudgeSettings, which: Which, limit: int = 0
     return Outlook(len(ids), None if pace is None else pace * n_questions / settings.concurrency)
 
 
+def preview(ws: Workspace, settings: JudgeSettings) -> str:
+    """What a judge would read of one pair: the person's next one, or any; empty without pairs."""
+    item = labelling.next_item(ws)
+    if item is None:
+        labels = ws.experiment.ai_answers.labels_of(ws.annotator)
+        if not labels:
+            return ""
+        item = labelling.item(ws, next(iter(labels)))
+    question = Question(item.prompt.messages, item.first.text, item.second.text)
+    return question.text(settings)
+
+
 def _chosen(
     ws: Workspace, name: str, which: Which, wanted: Sequence[int] | None, limit: int
 ) -> list[int]:
@@ -128,7 +140,7 @@ def _pairs(ws: Workspace, name: str, which: Which, limit: int) -> list[int]:
     known = ws.experiment.ai_answers.counts_of(name)
     # Asked in both orders, and no verdict could be read: asking again would say the same.
     hopeless = {i for i, (n, n_readable) in known.items() if n == 2 and n_readable < 2}
-    ids = [i for i in ws.experiment.comparisons.pending_ids(name) if i not in hopeless]
+    ids = [i for i in ws.experiment.ai_answers.unjudged_by(name) if i not in hopeless]
     if which == "agree-check":
         labels = ws.experiment.ai_answers.labels_of(ws.annotator)
         ids = [i for i in ids if i in labels]
@@ -238,13 +250,10 @@ class _Asked:
         self._count["pairs"] += 1
         self._count[verdict or "unreadable"] += 1
         self._count["contradictions"] += bool(verdict) and contradicts(both)
-        comparisons = self._ws.experiment.comparisons
-        # Judged already: by an earlier job, and these answers are what it went by.
-        if (
-            not verdict
-            or self._is_suggestion
-            or not comparisons.is_pending(self._name, comparison_id)
-        ):
+        if not verdict or self._is_suggestion:
+            return
+        # Judged already, by an earlier job: these answers are what it went by.
+        if self._ws.experiment.judgements.latest(comparison_id, self._name):
             return
         self._count["judged"] += 1
         n = self._count["judged"]

@@ -117,6 +117,20 @@ class AiAnswerRepository:
         latest = {row["comparison_id"]: row["verdict"] for row in rows}
         return {pair: verdict for pair, verdict in latest.items() if verdict != "skip"}
 
+    def unjudged_by(self, judge: str) -> list[int]:
+        """Pairs on which no judgement of this judge stands, in order.
+
+        Without a queue of its own, as persons have: a judge that is only tried leaves no rows.
+        """
+        rows = self._database.rows(
+            "SELECT c.id FROM comparisons AS c JOIN prompts AS p ON p.id = c.prompt_id"
+            " WHERE c.is_deleted = 0 AND p.is_deleted = 0 AND NOT EXISTS (SELECT 1"
+            " FROM judgements AS j WHERE j.comparison_id = c.id AND j.annotator = ?"
+            " AND j.is_undone = 0) ORDER BY c.id",
+            (judge,),
+        )
+        return [row["id"] for row in rows]
+
     def judged_with_authority(self) -> set[int]:
         """Pairs that a person or an imported label has decided: a machine's would not count."""
         rows = self._database.rows(
