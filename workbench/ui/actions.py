@@ -62,6 +62,7 @@ _SHARED_VERBS = ("settings", "next_problem")
 _WRITING = {
     "prompts.import",
     "preferences.import",
+    "preferences.judge",
     "preferences.simulate",
     "models.load",
     "models.import",
@@ -116,6 +117,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("rank.markdown", "Markdown", "Label", "V", "Formatted or plain.", "rank"),
     Command("rank.reveal", "Show models", "Label", "M", "It is recorded.", "rank"),
     Command("answers.generate", "Generate answers", "-Label", "Ctrl+Return", "For all prompts."),
+    Command("preferences.judge", "AI judge", "Label", "", "Let a model judge pairs."),
     Command("preferences.simulate", "Simulate annotator", "Label", "", "Judge by a stated rule."),
     Command("train.start", "Start run", "Train", "Ctrl+R", "With the settings of the page."),
     Command("job.pause", "Pause or go on", "Train", "Ctrl+.", "Hold the running job."),

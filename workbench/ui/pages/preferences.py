@@ -33,6 +33,7 @@ from workbench.ui.models.keyset import KeysetModel
 from workbench.ui.pages.annotator_dialog import AnnotatorDialog
 from workbench.ui.pages.export_preferences_dialog import ExportPreferencesDialog
 from workbench.ui.pages.import_dialog import ImportDialog
+from workbench.ui.pages.judge_dialog import JudgeDialog
 from workbench.ui.pages.page import Page, UiContext
 from workbench.ui.pages.rows import Column, RowsView
 from workbench.ui.pages.wording import moment
@@ -86,6 +87,9 @@ class PreferencesPage(Page):
         self.import_button.clicked.connect(self.choose_file)
         self.export_button = button(self.tr("Export preferences"), "filled", icon="export")
         self.export_button.clicked.connect(self.choose_folder)
+        self.judge_button = button(self.tr("AI judge"), "quiet", icon="robot")
+        self.judge_button.clicked.connect(self.open_judge)
+        self.header.add_action(self.judge_button)
         for made in (self.simulate_button, self.import_button, self.export_button):
             self.header.add_action(made)
         self.import_button.setEnabled(not self.ws.is_read_only)
@@ -94,6 +98,7 @@ class PreferencesPage(Page):
         actions.on("preferences.export", self.choose_folder)
         actions.on("preferences.import", self.choose_file)
         actions.on("preferences.simulate", self.simulate)
+        actions.on("preferences.judge", self.open_judge)
 
     def _build_table(self) -> None:
         self.search = QLineEdit()
@@ -192,6 +197,7 @@ class PreferencesPage(Page):
         self.export_button.setToolTip("" if n else self.tr("There is no judgement to export."))
         can_simulate = progress.n_total > 0 and not self.ws.is_read_only
         self.simulate_button.setEnabled(can_simulate)
+        self.judge_button.setEnabled(can_simulate)
         self.header.set_facts(self._facts(n))
         if self.model.is_started:
             self.model.refresh()
@@ -234,6 +240,12 @@ class PreferencesPage(Page):
         pair = self.table.current()
         if pair is not None:
             self.context.rank_panel().show_comparison(pair.judgement.comparison_id)
+
+    def open_judge(self) -> None:
+        """Try a model on own labels, and let it judge the rest; the window stays free."""
+        dialog = JudgeDialog(self.window(), self.ws, self.context)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.show()
 
     def simulate(self) -> None:
         """Let the simulated annotator judge what it has not judged yet."""
