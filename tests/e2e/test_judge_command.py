@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import chat_server
+from tests.e2e.conftest import REPOSITORY
 from workbench.app import labelling
 from workbench.app.workspace import Workspace
 from workbench.cli import main
@@ -122,3 +128,39 @@ def test_there_is_no_flag_for_a_key(experiment: Path, capsys: pytest.CaptureFixt
     assert KEY_VARIABLE in out
     assert "--judge-key" not in out
     assert "Which answer is better" not in out  # of a long default only the beginning
+
+
+def test_after_a_kill_nothing_that_was_answered_is_asked_again(
+    experiment: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    n_before = 7
+    reached = threading.Event()
+
+    def hang(handler: chat_server.Handler) -> None:
+        reached.set()
+        handler.hang(60.0)
+
+    with chat_server.serving() as server:
+        server.script.extend([lambda h: h.reply(h.answer())] * n_before)
+        server.script.append(hang)
+        program = "import sys; from workbench.cli import main; sys.exit(main(sys.argv[1:]))"
+        arguments = ["judge", "--ai", "--experiment", str(experiment), "--which", "agree-check"]
+        arguments += ["--judge-url", server.url, "--judge-model", chat_server.MODEL]
+        arguments += ["--judge-template", chat_server.TEMPLATE, "--judge-retries", "0"]
+        child = subprocess.Popen(
+            [sys.executable, "-c", program, *arguments],
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            assert reached.wait(60.0)
+        finally:
+            child.send_signal(signal.SIGKILL)
+            child.wait(10.0)
+        assert run(experiment, server, "--which", "agree-check") == 0
+        out, _ = capsys.readouterr()
+        asked = [a.body["messages"][0]["content"] for a in server.asked]
+    assert last(out)["kappa"]["n"] == 12
+    assert len(asked) == 24 + 1
+    assert len(set(asked)) == 24

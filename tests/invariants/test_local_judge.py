@@ -34,7 +34,7 @@ def _settings(first: str = "w1", second: str = "w2") -> JudgeSettings:
     return JudgeSettings(template=TEMPLATE, rubric="w5 w6", first_label=first, second_label=second)
 
 
-def _judge(model: LoadedModel, *labels: str, tokens_at_once: int = 4096) -> LocalJudge:
+def _judge(model: LoadedModel, *labels: str, tokens_at_once: int = 1024) -> LocalJudge:
     judge = LocalJudge(model, _settings(*labels), CancelToken())
     judge.tokens_at_once = tokens_at_once
     return judge

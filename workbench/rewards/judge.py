@@ -36,7 +36,8 @@ class LocalJudge:
     def __init__(self, model: LoadedModel, settings: JudgeSettings, cancel: CancelToken) -> None:
         self.model = model
         self.settings = settings
-        self.tokens_at_once = 4096
+        # On a processor more gains nothing, and progress and a stop would wait for it.
+        self.tokens_at_once = 1024 if model.device.type == "cpu" else 8192
         self._cancel = cancel
         self._labels = (settings.first_label.strip(), settings.second_label.strip())
         self._spellings = [self._spell(label) for label in self._labels]

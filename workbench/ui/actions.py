@@ -118,6 +118,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("rank.reveal", "Show models", "Label", "M", "It is recorded.", "rank"),
     Command("answers.generate", "Generate answers", "-Label", "Ctrl+Return", "For all prompts."),
     Command("preferences.judge", "AI judge", "Label", "", "Let a model judge pairs."),
+    Command(
+        "preferences.suggest", "Ask the AI judge", "Label", "", "What it makes of the pair shown."
+    ),
     Command("preferences.simulate", "Simulate annotator", "Label", "", "Judge by a stated rule."),
     Command("train.start", "Start run", "Train", "Ctrl+R", "With the settings of the page."),
     Command("job.pause", "Pause or go on", "Train", "Ctrl+.", "Hold the running job."),

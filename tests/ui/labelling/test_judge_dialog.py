@@ -114,6 +114,13 @@ def test_suggestions_wait_until_they_are_asked_for(
     qtbot.waitUntil(dialog.judge_button.isEnabled, timeout=WAIT_MS)
     assert len(labelled.experiment.judgements.list()) == n_judged
     dialog.close()
+    window = dialog.parent()
+    window.rank.show_comparison(labelled.experiment.comparisons.pending_ids("nobody")[12])
+    window.actions_["preferences.suggest"].trigger()
+    assert window.banner.text() == "The AI judge finds B better (100 %)."
+    window.rank.show_comparison(labelled.experiment.comparisons.pending_ids("nobody")[0])
+    window.actions_["preferences.suggest"].trigger()
+    assert window.banner.text().startswith("There is no suggestion for this pair.")
 
 
 def test_the_preview_is_what_the_judge_reads(

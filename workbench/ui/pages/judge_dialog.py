@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtWidgets import QDialog, QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from workbench.app import judge_agreement, judge_records, judging
@@ -287,6 +287,30 @@ class JudgeDialog(QDialog):
             "both_bad": self.tr("Both bad"),
             "skip": self.tr("Skipped"),
         }
+
+
+def suggestion_words(ws: Workspace, comparison_id: int | None) -> tuple[str, str, str]:
+    """What the judge that was used last makes of a pair, as a notice: kind, sentence, hint.
+
+    Of a pair that the person has judged already nothing: it may be a hidden repeat.
+    """
+    tr = QCoreApplication.translate
+    if comparison_id is None:
+        return "info", tr("JudgeDialog", "There is no pair in the rank panel."), ""
+    opinion = judge_agreement.suggestion(ws, comparison_id)
+    if opinion is None or opinion.persons is not None:
+        return (
+            "info",
+            tr("JudgeDialog", "There is no suggestion for this pair."),
+            tr("JudgeDialog", "Choose Only suggest in the dialog AI judge, under Label."),
+        )
+    said = {
+        "first": tr("JudgeDialog", "The AI judge finds A better ({percent} %)."),
+        "second": tr("JudgeDialog", "The AI judge finds B better ({percent} %)."),
+        "tie": tr("JudgeDialog", "The AI judge finds neither better."),
+    }
+    sure = max(opinion.p_first, 1 - opinion.p_first)
+    return "info", said[opinion.verdict].format(percent=f"{100 * sure:.0f}"), ""
 
 
 def _state(ws: Workspace, settings: JudgeSettings) -> _State:

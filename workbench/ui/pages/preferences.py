@@ -33,7 +33,7 @@ from workbench.ui.models.keyset import KeysetModel
 from workbench.ui.pages.annotator_dialog import AnnotatorDialog
 from workbench.ui.pages.export_preferences_dialog import ExportPreferencesDialog
 from workbench.ui.pages.import_dialog import ImportDialog
-from workbench.ui.pages.judge_dialog import JudgeDialog
+from workbench.ui.pages.judge_dialog import JudgeDialog, suggestion_words
 from workbench.ui.pages.page import Page, UiContext
 from workbench.ui.pages.rows import Column, RowsView
 from workbench.ui.pages.wording import moment
@@ -99,6 +99,7 @@ class PreferencesPage(Page):
         actions.on("preferences.import", self.choose_file)
         actions.on("preferences.simulate", self.simulate)
         actions.on("preferences.judge", self.open_judge)
+        actions.on("preferences.suggest", self.suggest)
 
     def _build_table(self) -> None:
         self.search = QLineEdit()
@@ -246,6 +247,11 @@ class PreferencesPage(Page):
         dialog = JudgeDialog(self.window(), self.ws, self.context)
         dialog.finished.connect(dialog.deleteLater)
         dialog.show()
+
+    def suggest(self) -> None:
+        """Say what the AI judge makes of the pair in the rank panel."""
+        item = self.context.rank_panel().item
+        self.context.notify(*suggestion_words(self.ws, item.comparison.id if item else None))
 
     def simulate(self) -> None:
         """Let the simulated annotator judge what it has not judged yet."""
