@@ -220,6 +220,12 @@ def test_a_row_has_all_that_its_card_shows(experiment: Experiment) -> None:
         assert listed.comparison == experiment.comparisons.get(listed.judgement.comparison_id)
 
 
+def test_annotators_are_those_with_something_that_stands(experiment: Experiment) -> None:
+    # Those of deleted pairs too: the list only offers names.
+    wanted = sorted(experiment.judgements.annotators())
+    assert experiment.judgement_list.annotators() == wanted == sorted(name for name, _ in WHO)
+
+
 def test_no_page_is_missed_when_all_took_equally_long(tmp_path: Path) -> None:
     with Experiment.create(tmp_path / "equal") as made, made.database.write():
         [prompt_id] = made.prompts.add_many([NewPrompt((Message("user", "p"),))])

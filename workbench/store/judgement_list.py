@@ -154,6 +154,16 @@ class JudgementList:
         )
         return [(row["id"], row["comparison_id"]) for row in rows]
 
+    def annotators(self) -> list[str]:
+        """Everybody whose judgements stand, by name: one step in an index for each."""
+        first = "SELECT min(annotator) FROM judgements WHERE is_undone = 0"
+        rows = self._database.rows(
+            f"WITH RECURSIVE found (name) AS ({first} UNION ALL"
+            f" SELECT ({first} AND annotator > found.name) FROM found WHERE found.name IS NOT NULL)"
+            " SELECT name FROM found WHERE name IS NOT NULL"
+        )
+        return [row["name"] for row in rows]
+
     def with_earlier(self, judgement_ids: Sequence[int]) -> list[int]:
         """These, and what else their annotators said of the same pairs and did not take back."""
         rows = self._database.rows(

@@ -1,30 +1,24 @@
-"""The standing judgements of an experiment, newest first."""
+"""The standing judgements of an experiment, as the list shows them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from workbench.app import judgements_list
 from workbench.app.workspace import Workspace
-from workbench.data.records import Verdict
-from workbench.store.judgements import JudgedPair
+from workbench.store.judgement_list import ListedJudgement, Order, Wanted
 from workbench.ui.models.keyset import Fetch
 
 
-def judgement_key(pair: JudgedPair) -> int:
+def judgement_key(listed: ListedJudgement) -> int:
     """What names a row across refreshes."""
-    return pair.judgement.id
+    return listed.judgement.id
 
 
-def judgement_fetch(
-    ws: Workspace, *, verdict: Verdict | None = None, search: str = ""
-) -> Fetch[JudgedPair]:
-    """Pages of the judgements that match all filters."""
+def judgement_fetch(ws: Workspace, wanted: Wanted, order: Order) -> Fetch[ListedJudgement]:
+    """Pages of the judgements that are wanted, in order."""
 
-    def fetch(after: JudgedPair | None, limit: int) -> list[JudgedPair]:
-        return ws.experiment.judgements.list(
-            after_id=after.judgement.id if after else 0,
-            limit=limit,
-            verdict=verdict,
-            search=search,
-            is_newest_first=True,
-        )
+    def fetch(after: ListedJudgement | None, limit: int) -> Sequence[ListedJudgement]:
+        return judgements_list.page(ws, wanted, order, after, limit)
 
     return fetch

@@ -6,58 +6,61 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import (
-    QComboBox,
     QFileDialog,
-    QHBoxLayout,
-    QLineEdit,
     QSplitter,
     QStackedWidget,
+    QTableView,
     QVBoxLayout,
     QWidget,
 )
 
-from workbench.app import labelling, preference_export, preference_import
+from workbench.app import judgements_list, labelling, preference_export, preference_import
 from workbench.app.preference_export import ExportChoice
 from workbench.app.preference_import import ImportResult
 from workbench.app.tour import free_folder
 from workbench.app.workspace import Workspace
-from workbench.data.records import AnnotatorKind, Verdict
 from workbench.errors import WorkbenchError
 from workbench.events import Finished
 from workbench.jobs.runner import Job
-from workbench.store.judgements import JudgedPair
+from workbench.store.judgement_list import ListedJudgement
 from workbench.ui.models.judgements import judgement_fetch, judgement_key
 from workbench.ui.models.keyset import KeysetModel
 from workbench.ui.pages.annotator_dialog import AnnotatorDialog
+from workbench.ui.pages.chosen_bar import ChosenBar
 from workbench.ui.pages.export_preferences_dialog import ExportPreferencesDialog
 from workbench.ui.pages.import_dialog import ImportDialog
 from workbench.ui.pages.judge_dialog import JudgeDialog, suggestion_words
+from workbench.ui.pages.judgement_detail import JudgementDetail
+from workbench.ui.pages.judgement_filters import JudgementFilters
+from workbench.ui.pages.judgement_words import annotator_text, seconds_text, verdict_text
 from workbench.ui.pages.page import Page, UiContext
 from workbench.ui.pages.rows import Column, RowsView
 from workbench.ui.pages.wording import moment
 from workbench.ui.plural import counted
 from workbench.ui.rank_controls import ProgressLine
-from workbench.ui.rank_views import PromptView
-from workbench.ui.reading import ReadingText
-from workbench.ui.widgets import Card, EmptyState, PageHeader, button, label
-
-_TYPING_PAUSE_MS = 150
+from workbench.ui.widgets import Card, EmptyState, PageHeader, button
 
 
 class PreferencesPage(Page):
-    """Table of judgements. Calls app.labelling, preference_import and _export."""
+    """Table of judgements.
+
+    Calls app.judgements_list, labelling, preference_import and preference_export.
+    """
 
     key = "preferences"
 
     def __init__(self, ws: Workspace, context: UiContext) -> None:
         super().__init__(ws, context)
+        self._n_matching = 0
+        self._is_all_chosen = False
         self._build_header()
-        self._build_table()
-        self.progress = ProgressLine()
         self.detail = JudgementDetail()
         self.detail.again.clicked.connect(self.rank_again)
+        self._build_table()
+        self.progress = ProgressLine()
         split = QSplitter(Qt.Orientation.Horizontal)
         split.setChildrenCollapsible(False)
         split.addWidget(self._table_card)
@@ -102,26 +105,25 @@ class PreferencesPage(Page):
         actions.on("preferences.suggest", self.suggest)
 
     def _build_table(self) -> None:
-        self.search = QLineEdit()
-        self.search.setPlaceholderText(self.tr("Search prompts and answers"))
-        self.search.setAccessibleName(self.tr("Search judgements"))
-        self.search.setClearButtonEnabled(True)
-        self.verdict = QComboBox()
-        self.verdict.setAccessibleName(self.tr("Verdict"))
-        self.verdict.addItem(self.tr("All verdicts"), None)
-        for verdict, word in self.verdict_words().items():
-            self.verdict.addItem(word, verdict)
-        words = self.verdict_words()
         columns = [
-            Column[JudgedPair](
-                self.tr("Verdict"), lambda p: words[p.judgement.verdict], "A better "
+            Column[ListedJudgement](
+                self.tr("Verdict"), lambda p: verdict_text(p.judgement), "A slightly better"
             ),
-            Column[JudgedPair](self.tr("Prompt"), lambda p: p.prompt.text),
-            Column[JudgedPair](self.tr("Annotator"), self.annotator_text, "simulated "),
-            Column[JudgedPair](
-                self.tr("Time"), self.seconds_text, "000.0 s", is_number=True, is_optional=True
+            Column[ListedJudgement](self.tr("Prompt"), lambda p: p.prompt.text),
+            Column[ListedJudgement](
+                self.tr("Annotator"), lambda p: annotator_text(p.judgement), "imported: anna"
             ),
-            Column[JudgedPair](
+            Column[ListedJudgement](
+                self.tr("Time"),
+                lambda p: seconds_text(p.judgement),
+                "000.0 s",
+                is_number=True,
+                is_optional=True,
+            ),
+            Column[ListedJudgement](
+                self.tr("Tags"), lambda p: ", ".join(p.tags), "key facts, to", is_optional=True
+            ),
+            Column[ListedJudgement](
                 self.tr("When"),
                 lambda p: moment(p.judgement.created_at),
                 "0000-00-00 00:00",
@@ -129,22 +131,31 @@ class PreferencesPage(Page):
             ),
         ]
         self.model = KeysetModel(columns, judgement_key, self)
-        self.table: RowsView[JudgedPair] = RowsView(columns, self.tr("Judgements"), self.model)
-        self.table.chosen.connect(self._show)
+        self.table: RowsView[ListedJudgement] = RowsView(columns, self.tr("Judgements"), self.model)
+        self.table.setSelectionMode(QTableView.SelectionMode.ExtendedSelection)
+        self.table.chosen.connect(self.detail.show_listed)
         self.table.doubleClicked.connect(self.rank_again)
-        self._pause = QTimer(self)
-        self._pause.setSingleShot(True)
-        self._pause.setInterval(_TYPING_PAUSE_MS)
-        self._pause.timeout.connect(self._filter)
-        self.search.textChanged.connect(self._pause.start)
-        self.verdict.activated.connect(self._filter)
-        filters = QHBoxLayout()
-        filters.setSpacing(8)
-        filters.addWidget(self.search, 1)
-        filters.addWidget(self.verdict)
+        self.table.selectionModel().selectionChanged.connect(self._choice_changed)
+        self.model.rowsInserted.connect(self._extend_choice)
+        for key, action in (
+            (QKeySequence.StandardKey.Delete, self.delete_chosen),
+            (QKeySequence.StandardKey.SelectAll, self.choose_all),
+            (QKeySequence(Qt.Key.Key_Return), self.rank_again),
+        ):
+            shortcut = QShortcut(QKeySequence(key), self.table)
+            shortcut.setContext(Qt.ShortcutContext.WidgetShortcut)
+            shortcut.activated.connect(action)
+        self.filters = JudgementFilters()
+        self.filters.changed.connect(self._filter)
+        self.filters.opened.connect(self._offer)
+        self.bar = ChosenBar()
+        self.bar.all_wanted.connect(self.choose_all)
+        self.bar.again_button.clicked.connect(self.queue_chosen_again)
+        self.bar.delete_button.clicked.connect(self.delete_chosen)
         self._table_card = Card(self.tr("Judgements"))
-        self._table_card.body.addLayout(filters)
+        self._table_card.body.addWidget(self.filters)
         self._table_card.body.addWidget(self.table, 1)
+        self._table_card.body.addWidget(self.bar)
 
     def _empty_state(self) -> QWidget:
         rank = button(self.tr("Go to the rank panel"), "outlined", icon="rank")
@@ -159,34 +170,6 @@ class PreferencesPage(Page):
             rank,
         )
 
-    def verdict_words(self) -> dict[Verdict, str]:
-        """How verdicts are called."""
-        return {
-            "first": self.tr("A better"),
-            "second": self.tr("B better"),
-            "tie": self.tr("Tie"),
-            "both_bad": self.tr("Both bad"),
-            "skip": self.tr("Skipped"),
-        }
-
-    def annotator_text(self, pair: JudgedPair) -> str:
-        """Who judged; anything but a person is marked."""
-        kinds: dict[AnnotatorKind, str] = {
-            "person": "",
-            "simulated": self.tr("simulated"),
-            "ai": self.tr("AI"),
-            "imported": self.tr("imported"),
-        }
-        name, kind = pair.judgement.annotator, kinds[pair.judgement.annotator_kind]
-        if not kind or name == kind:
-            return name
-        return self.tr("{name} ({kind})").format(name=name, kind=kind)
-
-    def seconds_text(self, pair: JudgedPair) -> str:
-        """How long it took; a dash where no person looked at it."""
-        seconds = pair.judgement.seconds
-        return self.tr("{n} s").format(n=f"{seconds:.1f}") if seconds > 0 else "–"
-
     def refresh(self) -> None:
         """Read the counts and the table again where it stands."""
         judgements = self.ws.experiment.judgements
@@ -200,12 +183,14 @@ class PreferencesPage(Page):
         self.simulate_button.setEnabled(can_simulate)
         self.judge_button.setEnabled(can_simulate)
         self.header.set_facts(self._facts(n))
+        if self.filters.is_open:
+            self._offer()
         if self.model.is_started:
             self.model.refresh()
-            self._count()
+            self._count(is_same=True)
         else:
             self._filter()
-        self._show(self.table.current())
+        self.detail.show_listed(self.table.current())
 
     def _facts(self, n: int) -> str:
         if not n:
@@ -218,29 +203,108 @@ class PreferencesPage(Page):
             by = self.tr("{annotators} and a simulated one").format(annotators=by)
         return self.tr("{judgements} by {annotators}").format(judgements=told, annotators=by)
 
-    def _filter(self) -> None:
-        self.model.start(
-            judgement_fetch(self.ws, verdict=self.verdict.currentData(), search=self.search.text())
+    def _offer(self) -> None:
+        experiment = self.ws.experiment
+        self.filters.offer(
+            experiment.judgement_list.annotators(),
+            list(experiment.prompts.groups()),
+            list(experiment.remarks.vocabulary()),
         )
-        self._count()
+
+    def _filter(self) -> None:
+        fetch = judgement_fetch(self.ws, self.filters.wanted(), self.filters.order())
+        self.model.start(fetch)
+        self._count(is_same=False)
         if self.model.rows:
             self.table.selectRow(0)
-        self._show(self.table.current())
+        self.detail.show_listed(self.table.current())
 
-    def _count(self) -> None:
-        n = self.ws.experiment.judgements.count(
-            verdict=self.verdict.currentData(), search=self.search.text()
+    def _count(self, *, is_same: bool) -> None:
+        """Count what matches; a choice of all holds only while it is the same."""
+        n_before = self._n_matching
+        self._n_matching = judgements_list.count(self.ws, self.filters.wanted())
+        self._is_all_chosen = self._is_all_chosen and is_same and n_before == self._n_matching
+        self._table_card.set_fact(
+            counted(self._n_matching, self.tr("{n} judgement"), self.tr("{n} judgements"))
         )
-        self._table_card.set_fact(self.tr("{n} shown, newest first").format(n=n))
+        self._tell_choice()
 
-    def _show(self, pair: JudgedPair | None) -> None:
-        self.detail.show_pair(pair, self.verdict_words())
+    # The choice
+
+    def chosen(self) -> list[ListedJudgement]:
+        """The chosen rows that are loaded, in order."""
+        places = sorted(index.row() for index in self.table.selectionModel().selectedRows())
+        return [self.model.rows[i] for i in places]
+
+    def choose_all(self) -> None:
+        """Choose all that match the filter, loaded or not."""
+        self.table.selectAll()
+        self._is_all_chosen = self._n_matching > 0
+        self._tell_choice()
+
+    def _extend_choice(self) -> None:
+        if self._is_all_chosen:
+            self.choose_all()
+
+    def _choice_changed(self) -> None:
+        self._is_all_chosen = False
+        self._tell_choice()
+
+    def _tell_choice(self) -> None:
+        why_not = ""
+        if self.ws.is_read_only:
+            why_not = self.tr("Not while the experiment is open read-only.")
+        n = len(self.table.selectionModel().selectedRows())
+        self.bar.show_chosen(n, self._n_matching, is_all=self._is_all_chosen, why_not=why_not)
+
+    def delete_chosen(self) -> None:
+        """Hide the pairs of the chosen judgements; undo brings them back."""
+        self._change(
+            lambda: judgements_list.delete_all(self.ws, self.filters.wanted()),
+            lambda rows: judgements_list.delete_pairs(
+                self.ws, [row.judgement.comparison_id for row in rows]
+            ),
+            (self.tr("{n} pair deleted."), self.tr("{n} pairs deleted.")),
+        )
+
+    def queue_chosen_again(self) -> None:
+        """Take the chosen judgements back, so that their pairs wait again."""
+        self._change(
+            lambda: judgements_list.take_back_all(self.ws, self.filters.wanted()),
+            lambda rows: judgements_list.take_back(self.ws, [row.judgement.id for row in rows]),
+            (self.tr("{n} judgement taken back."), self.tr("{n} judgements taken back.")),
+        )
+
+    def _change(
+        self,
+        change_all: Callable[[], int | Job],
+        change: Callable[[list[ListedJudgement]], int | Job],
+        sentences: tuple[str, str],
+    ) -> None:
+        rows = self.chosen()
+        if self.ws.is_read_only or not (rows or self._is_all_chosen):
+            return
+        place = self.model.rows.index(rows[0]) if rows else 0
+
+        def do() -> None:
+            done = change_all() if self._is_all_chosen else change(rows)
+            if isinstance(done, Job):
+                self.context.bridge.watch(done)
+                return
+            self.context.bridge.experiment_changed.emit()
+            if self.model.rows:
+                self.table.selectRow(min(place, len(self.model.rows) - 1))
+            self.context.notify(
+                "ok", counted(done, *sentences), self.tr("Undo makes it as it was before.")
+            )
+
+        self._do(do)
 
     def rank_again(self) -> None:
         """Show the chosen pair in the rank panel: a new verdict stands instead of the old one."""
-        pair = self.table.current()
-        if pair is not None:
-            self.context.rank_panel().show_comparison(pair.judgement.comparison_id)
+        listed = self.table.current()
+        if listed is not None:
+            self.context.rank_panel().show_comparison(listed.judgement.comparison_id)
 
     def open_judge(self) -> None:
         """Try a model on own labels, and let it judge the rest; the window stays free."""
@@ -342,40 +406,3 @@ class PreferencesPage(Page):
             action()
         except WorkbenchError as error:
             self.context.notify("bad", error.message, error.hint)
-
-
-class JudgementDetail(Card):
-    """One judgement with its prompt and both answers; the preferred one is named."""
-
-    def __init__(self) -> None:
-        super().__init__(self.tr("Judgement"))
-        self.prompt = PromptView()
-        self._heads = (label("", "card-title"), label("", "card-title"))
-        self.texts = (ReadingText(self.tr("Answer A")), ReadingText(self.tr("Answer B")))
-        self.again = button(self.tr("Rank this pair again"), "outlined", icon="rank")
-        self.body.addWidget(self.prompt)
-        for head, text in zip(self._heads, self.texts, strict=True):
-            self.body.addWidget(head)
-            self.body.addWidget(text, 1)
-        foot = QHBoxLayout()
-        foot.addWidget(self.again)
-        foot.addStretch(1)
-        self.body.addLayout(foot)
-
-    def show_pair(self, pair: JudgedPair | None, words: dict[Verdict, str]) -> None:
-        """Show a judgement; None clears the card."""
-        self.setVisible(pair is not None)
-        if pair is None:
-            return
-        self.set_fact(words[pair.judgement.verdict])
-        self.prompt.show_prompt(pair.prompt)
-        verdict = pair.judgement.verdict
-        names = (self.tr("Answer A"), self.tr("Answer B"))
-        preferred = {"first": 0, "second": 1}.get(verdict)
-        for i, text in enumerate((pair.first_text, pair.second_text)):
-            self.texts[i].set_text(text if text.strip() else self.tr("(empty answer)"))
-            name = names[i]
-            is_preferred = i == preferred
-            self._heads[i].setText(
-                self.tr("{answer}, preferred").format(answer=name) if is_preferred else name
-            )
