@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QApplication, QMenu, QPushButton, QTableWidget, QWidget
+from PySide6.QtWidgets import QApplication, QMenu, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from tests.ui.conftest import Script
@@ -24,7 +24,7 @@ from workbench.ui.main_window import MainWindow
 from workbench.ui.theme import theme
 from workbench.ui.widgets.job_bar import Pace, duration
 from workbench.ui.widgets.navigation import RAIL, WIDTH
-from workbench.ui.widgets.palette import Palette, ShortcutPage
+from workbench.ui.widgets.palette import Palette
 
 LEFT = Qt.MouseButton.LeftButton
 CTRL = Qt.KeyboardModifier.ControlModifier
@@ -123,15 +123,6 @@ def test_the_palette_gives_the_keys_back(qtbot: QtBot, window: MainWindow) -> No
     press(qtbot, window, "Esc")
     qtbot.waitUntil(lambda: not window.findChildren(Palette))
     assert window.rank.hasFocus()
-
-
-def test_the_page_of_keys_has_every_key(qtbot: QtBot, window: MainWindow) -> None:
-    press(qtbot, window, "F1")
-    page = dialog_of(qtbot, window, ShortcutPage)
-    table = page.findChild(QTableWidget)
-    assert isinstance(table, QTableWidget)
-    keys = {table.item(row, 1).text() for row in range(table.rowCount())}
-    assert keys == {command.shortcut for command in COMMANDS if command.shortcut}
 
 
 def test_ctrl_l_shows_and_hides_the_log(qtbot: QtBot, window: MainWindow) -> None:

@@ -6,7 +6,8 @@ import base64
 import binascii
 import logging
 import tomllib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -31,6 +32,7 @@ class UserSettings:
         model_folders: Model folders outside the usual places.
         geometry: Size and place of the window, as Qt saves it.
         layout: Docks and columns of the window, as Qt saves it.
+        keys: Keys that the user chose, by command; an empty one takes the default away.
     """
 
     theme: Theme = "system"
@@ -38,6 +40,7 @@ class UserSettings:
     model_folders: tuple[Path, ...] = ()
     geometry: bytes = b""
     layout: bytes = b""
+    keys: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(cls) -> UserSettings:
@@ -56,6 +59,7 @@ class UserSettings:
             model_folders=_paths(values.get("model_folders")),
             geometry=_bytes(values.get("geometry")),
             layout=_bytes(values.get("layout")),
+            keys=_texts(values.get("keys")),
         )
 
     def save(self) -> None:
@@ -70,6 +74,7 @@ class UserSettings:
         document.add("model_folders", [str(path) for path in self.model_folders])
         document.add("geometry", base64.b64encode(self.geometry).decode())
         document.add("layout", base64.b64encode(self.layout).decode())
+        document.add("keys", dict(self.keys))
         _path().parent.mkdir(parents=True, exist_ok=True)
         write_atomic(_path(), tomlkit.dumps(document).encode())
 
@@ -91,6 +96,11 @@ def _path() -> Path:
 
 def _paths(value: Any) -> tuple[Path, ...]:
     return tuple(Path(p) for p in value if isinstance(p, str)) if isinstance(value, list) else ()
+
+
+def _texts(value: Any) -> dict[str, str]:
+    pairs = value.items() if isinstance(value, dict) else ()
+    return {name: text for name, text in pairs if isinstance(text, str)}
 
 
 def _bytes(value: Any) -> bytes:

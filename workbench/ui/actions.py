@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
-from PySide6.QtCore import QCoreApplication, QObject, Qt
+from PySide6.QtCore import QCoreApplication, QObject, Qt, Signal
 from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QMenuBar, QWidget
+
+from workbench.ui.keymap import Keymap
 
 MENUS = ("File", "Edit", "Model", "Label", "Train", "Evaluate", "View", "Help")
 
@@ -20,7 +23,8 @@ class Command:
         id: Page or subject, dot, verb.
         text: Words in menu and palette.
         menu: Which menu; a text that starts with "-" puts a line before it.
-        shortcut: Key sequence, empty for none.
+        shortcut: Key sequence, empty for none; the user may have chosen another one, which
+            `Actions.key` knows.
         tip: One sentence.
         context: "window", or "rank": keys that work only while the rank panel has the focus and
             are bound there.
@@ -148,35 +152,85 @@ def translate(text: str) -> str:
     return QCoreApplication.translate("Commands", text)
 
 
+class ShowsKey(Protocol):
+    """A widget with a keycap."""
+
+    def set_key(self, key: str) -> None:
+        """Show another key; empty for none."""
+
+
 class Actions(QObject):
     """The commands as QActions of one window; a read-only one offers none that writes."""
 
-    def __init__(self, window: QWidget, *, is_read_only: bool = False) -> None:
+    keys_changed = Signal()
+    """Some command has another key than before."""
+
+    def __init__(
+        self,
+        window: QWidget,
+        *,
+        is_read_only: bool = False,
+        own_keys: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(window)
         self._forbidden = _WRITING if is_read_only else set()
+        self._keymap = Keymap(COMMANDS, own_keys or {})
         self._actions: dict[str, QAction] = {}
         for command in COMMANDS:
-            action = QAction(translate(command.text), window)
+            action = QAction(window)
             action.setObjectName(command.id)
             action.setMenuRole(QAction.MenuRole.NoRole)
-            tip = translate(command.tip) if command.tip else action.text()
-            if command.shortcut and command.context == "window":
-                action.setShortcut(QKeySequence(command.shortcut))
-                action.setShortcutContext(Qt.ShortcutContext.WindowShortcut)
-                tip = f"{tip} ({command.shortcut})"
-            elif command.shortcut:
-                # Shown in the menu, bound by the rank panel: a digit typed elsewhere is a digit.
-                action.setText(f"{action.text()}\t{command.shortcut}")
-            if command.id in self._forbidden:
-                tip = self.tr("Not while the experiment is open read-only.")
-            action.setToolTip(tip)
+            action.setShortcutContext(Qt.ShortcutContext.WindowShortcut)
             action.setEnabled(False)
             window.addAction(action)
             self._actions[command.id] = action
+        self._show_keys()
+
+    def _show_keys(self) -> None:
+        for command, action in self.listed():
+            key, text = self.key(command.id), translate(command.text)
+            tip = translate(command.tip) if command.tip else text
+            if command.context == "window":
+                action.setShortcut(QKeySequence(key))
+                tip = f"{tip} ({key})" if key else tip
+            elif key:
+                # Shown in the menu, bound by the rank panel: a digit typed elsewhere is a digit.
+                text = f"{text}\t{key}"
+            if command.id in self._forbidden:
+                tip = self.tr("Not while the experiment is open read-only.")
+            action.setText(text)
+            action.setToolTip(tip)
 
     def key(self, command_id: str) -> str:
-        """The key of a command, empty for none."""
-        return next(c.shortcut for c in COMMANDS if c.id == command_id)
+        """The key of a command now, empty for none."""
+        return self._keymap.key(command_id)
+
+    def own_keys(self) -> dict[str, str]:
+        """The keys that the user chose, by command."""
+        return self._keymap.own()
+
+    def set_key(self, command_id: str, key: str) -> None:
+        """Give a command another key, empty for none; it works at once.
+
+        Raises:
+            UserError: Another command has it, or it is not of the kind that the command needs.
+        """
+        self._keymap.set(command_id, key)
+        self._tell_keys()
+
+    def reset_keys(self) -> None:
+        """Give every command its default key again."""
+        self._keymap.reset_all()
+        self._tell_keys()
+
+    def _tell_keys(self) -> None:
+        self._show_keys()
+        self.keys_changed.emit()
+
+    def show_key(self, made: ShowsKey, command_id: str) -> None:
+        """Let a button's keycap follow the key of a command; it must live as long as this."""
+        made.set_key(self.key(command_id))
+        self.keys_changed.connect(lambda: made.set_key(self.key(command_id)))
 
     def __getitem__(self, command_id: str) -> QAction:
         """The action of a command."""

@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt, QUrl, Signal
 from PySide6.QtGui import QCloseEvent, QDesktopServices, QKeyEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QVBoxLayout, QWidget
 
+from workbench.app.settings import UserSettings
 from workbench.app.workspace import Workspace
 from workbench.jobs.runner import Job
 from workbench.ui import progress
@@ -15,6 +16,7 @@ from workbench.ui.actions import PAGES, Actions, translate
 from workbench.ui.bridge import JobBridge
 from workbench.ui.crash import copy_report
 from workbench.ui.job_news import JobNews
+from workbench.ui.keys_dialog import KeysDialog
 from workbench.ui.leaving import LeaveDialog, running_training
 from workbench.ui.page_stack import ENTRIES, PageStack
 from workbench.ui.pages import GROUPS
@@ -29,7 +31,7 @@ from workbench.ui.widgets.job_bar import JobBar
 from workbench.ui.widgets.log_panel import LogPanel
 from workbench.ui.widgets.navigation import Navigation
 from workbench.ui.widgets.notice import Notice
-from workbench.ui.widgets.palette import Palette, ShortcutPage
+from workbench.ui.widgets.palette import Palette
 
 NARROW = 1200
 """Below this width the navigation is a rail and the rank panel waits behind F6."""
@@ -45,7 +47,9 @@ class MainWindow(QMainWindow):
         self.ws = ws
         ws.keeps_core_free = True
         self.bridge = JobBridge(ws.runner, self)
-        self.actions_ = Actions(self, is_read_only=ws.is_read_only)
+        self.actions_ = Actions(
+            self, is_read_only=ws.is_read_only, own_keys=UserSettings.load().keys
+        )
         self.context = UiContext(
             actions=self.actions_,
             bridge=self.bridge,
@@ -90,7 +94,7 @@ class MainWindow(QMainWindow):
         columns.addLayout(middle, 1)
         self.setCentralWidget(central)
         self.rank = RankPanel(self.ws, self.context)
-        self.dock = RankDock(self.rank, self.stack)
+        self.dock = RankDock(self.rank, self.stack, self.actions_)
         self.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.dock)
         # The status bar is the one place that runs under the docks too.
         self.job_bar = JobBar()
@@ -98,12 +102,13 @@ class MainWindow(QMainWindow):
         self.statusBar().addWidget(self.job_bar, 1)
         self.actions_.fill(self.menuBar())
         # A corner widget without a Python reference vanishes.
-        self.menu_end = Corner(self.ws, self.menuBar().sizeHint().height())
+        self.menu_end = Corner(self.ws, self.menuBar().sizeHint().height(), self.actions_)
         self.menuBar().setCornerWidget(self.menu_end)
 
     def _connect(self) -> None:
         self._bind_commands()
         JobNews(self.bridge, self.job_bar, self.navigation, self.banner, self.ws.path, self)
+        self._show_keys()
         self.bridge.experiment_changed.connect(self.refresh)
         self.navigation.chosen.connect(self.show_page)
         self.stack.problems_changed.connect(self._count)
@@ -129,12 +134,18 @@ class MainWindow(QMainWindow):
         on("job.stop", self.job_bar.stop)
         on("view.log", self.toggle_log)
         on("view.palette", lambda: Palette(self.actions_, self).open())
-        on("help.shortcuts", lambda: ShortcutPage(self.actions_, self).open())
+        on("help.shortcuts", lambda: KeysDialog(self.actions_, self).open())
         on("help.report", self._copy_report)
         on("help.about", lambda: AboutDialog(self).open())
         for command, _ in self.actions_.listed():
             if command.page:
                 on(command.id, partial(self._build_and_repeat, command.page, command.id))
+
+    def _show_keys(self) -> None:
+        """The keycaps of the job bar follow their commands, and what is chosen is remembered."""
+        self.actions_.show_key(self.job_bar.pause_button, "job.pause")
+        self.actions_.show_key(self.job_bar.log_button, "view.log")
+        self.actions_.keys_changed.connect(lambda: remember(keys=self.actions_.own_keys()))
 
     # Pages
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QDockWidget, QFrame, QHBoxLayout, QStackedWidget, QToolButton, QWidget
 
+from workbench.ui.actions import Actions
 from workbench.ui.rank_panel import RankPanel
 from workbench.ui.theme import theme
 from workbench.ui.widgets import label
@@ -23,7 +24,7 @@ class RankDock(QDockWidget):
     moved = Signal()
     left = Signal()
 
-    def __init__(self, panel: RankPanel, middle: QStackedWidget) -> None:
+    def __init__(self, panel: RankPanel, middle: QStackedWidget, actions: Actions) -> None:
         super().__init__(panel.tr("Rank"))
         self.setObjectName("rank-dock")
         self.setFeatures(QDockWidget.DockWidgetFeature.DockWidgetMovable)
@@ -33,7 +34,9 @@ class RankDock(QDockWidget):
         self._button.setProperty("quiet", True)
         self._button.setIconSize(QSize(14, 14))
         self._button.setAccessibleName(self.tr("Maximise rank panel"))
-        self._button.setToolTip(self.tr("Read in the whole window (F11)"))
+        self._actions = actions
+        actions.keys_changed.connect(self._name_key)
+        self._name_key()
         self._button.clicked.connect(self.toggle_maximised)
         head = QFrame()
         head.setProperty("dockhead", True)
@@ -47,6 +50,11 @@ class RankDock(QDockWidget):
         panel.restore_wanted.connect(self.toggle_maximised)
         theme().changed.connect(self._tint)
         self._tint()
+
+    def _name_key(self) -> None:
+        key = self._actions.key("rank.maximise")
+        tip = self.tr("Read in the whole window")
+        self._button.setToolTip(f"{tip} ({key})" if key else tip)
 
     @property
     def is_maximised(self) -> bool:

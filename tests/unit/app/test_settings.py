@@ -10,6 +10,7 @@ def test_what_is_saved_comes_back(tmp_path):
         model_folders=(tmp_path / "model",),
         geometry=bytes(range(256)),
         layout=b"\x00\xff",
+        keys={"view.log": "Ctrl+J", "rank.tie": "\\", "rank.first": '"', "job.stop": ""},
     )
     settings.save()
     assert UserSettings.load() == settings
@@ -20,7 +21,14 @@ def test_without_a_file_the_defaults_hold():
 
 
 @pytest.mark.parametrize(
-    "text", ["not = [toml", "theme = 'pink'\nrecent = 3\ngeometry = '!'\nlayout = 7", "\x00"]
+    "text",
+    [
+        "not = [toml",
+        "keys = [1]",
+        "[keys]\n'rank.tie' = 3",
+        "theme = 'pink'\nrecent = 3\ngeometry = '!'\nlayout = 7",
+        "\x00",
+    ],
 )
 def test_a_damaged_file_costs_the_settings_only(home, text):
     home.mkdir()

@@ -82,9 +82,8 @@ class AnswersPage(Page):
         self.send = button(self.tr("Send to rank"), "outlined", icon="rank")
         self.send.setToolTip(self.tr("Pair the answers and go on in the rank panel"))
         self.send.clicked.connect(self.send_to_rank)
-        self.generate_button = button(
-            self.tr("Generate answers"), "filled", icon="play", key="Ctrl+Return"
-        )
+        self.generate_button = button(self.tr("Generate answers"), "filled", icon="play")
+        self.context.actions.show_key(self.generate_button, "answers.generate")
         self.generate_button.clicked.connect(self.generate)
         for made in (self.stop, self.send, self.generate_button):
             self.header.add_action(made)

@@ -295,7 +295,11 @@ class PreferencesPage(Page):
             if self.model.rows:
                 self.table.selectRow(min(place, len(self.model.rows) - 1))
             self.context.notify(
-                "ok", counted(done, *sentences), self.tr("Undo makes it as it was before.")
+                "ok",
+                counted(done, *sentences),
+                self.tr("{undo} makes it as it was before.").format(
+                    undo=self.context.actions.key("edit.undo") or self.tr("Undo")
+                ),
             )
 
         self._do(do)

@@ -226,7 +226,9 @@ class PromptsPage(Page):
             self.context.notify(
                 "ok",
                 counted(n, self.tr("{n} prompt deleted."), self.tr("{n} prompts deleted.")),
-                self.tr("Ctrl+Z brings it back, with its answers and judgements."),
+                self.tr("{undo} brings it back, with its answers and judgements.").format(
+                    undo=self.context.actions.key("edit.undo") or self.tr("Undo")
+                ),
             )
 
     def selected(self) -> list[PromptRow]:

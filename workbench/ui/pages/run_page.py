@@ -41,8 +41,9 @@ class RunPage(Page):
         context.bridge.finished.connect(self._on_finished)
 
     def add_settings(self, column: SettingsColumn) -> SettingsColumn:
-        """Let the settings follow the window's width, F4 and F8."""
+        """Let the settings follow the window's width and the keys of their commands."""
         self._settings = column
+        self.context.actions.show_key(column.button, "train.settings")
         on = self.context.actions.on
         on("train.settings", lambda: self._if_visible(column.toggle))
         on("train.next_problem", lambda: self._if_visible(column.go_to_first_problem))

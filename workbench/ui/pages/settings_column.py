@@ -38,7 +38,7 @@ class SettingsColumn(QWidget):
         self.setFixedWidth(WIDTH)
         self._is_needed = True
         self._is_wanted = False
-        self.button = button(self.tr("Settings"), "quiet", key="F4")
+        self.button = button(self.tr("Settings"), "quiet")
         self.button.clicked.connect(self.toggle)
         title = QLabel(self.tr("Settings"))
         bold(title)

@@ -68,7 +68,8 @@ class TrainPage(RunPage):
         self.header.add_badge(self.badge)
         self.picker = RunPicker(self.tr("New run"))
         self.picker.picked.connect(self.show_run)
-        self.start_button = button(self.tr("Start"), "outlined", icon="play", key="Ctrl+R")
+        self.start_button = button(self.tr("Start"), "outlined", icon="play")
+        self.context.actions.show_key(self.start_button, "train.start")
         self.start_button.clicked.connect(self.start)
         for widget in (self.column.button, self.picker, self.start_button):
             self.header.add_action(widget)
@@ -264,7 +265,11 @@ class TrainPage(RunPage):
         if n:
             self._on_banner = self.go_to_first_problem
             go = self.tr("Go to first")
-            self.banner.tell(Verdict("bad", self._problem_sentence(n)), go, "F8")
+            self.banner.tell(
+                Verdict("bad", self._problem_sentence(n)),
+                go,
+                self.context.actions.key("train.next_problem"),
+            )
         elif self.notice:
             self.banner.tell(self.notice)
         elif run is not None and not is_open(run):

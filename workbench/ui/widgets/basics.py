@@ -95,6 +95,7 @@ class Button(QPushButton):
     def __init__(self, text: str, kind: ButtonKind, icon: str | None, key: str) -> None:
         super().__init__(text)
         self._icon, self._key, self._own_key = icon, key, key
+        self._is_key_shown = True
         self.setAccessibleName(text)
         self.setMinimumHeight(max(28, self.fontMetrics().height() + 10))
         self.set_kind(kind)
@@ -120,8 +121,14 @@ class Button(QPushButton):
         self._icon = icon
         self._tint()
 
+    def set_key(self, key: str) -> None:
+        """Show another key; empty for none."""
+        self._own_key = key
+        self.show_key(self._is_key_shown)
+
     def show_key(self, is_shown: bool) -> None:
         """Leave the keycap out where there is little room."""
+        self._is_key_shown = is_shown
         key = self._own_key if is_shown else ""
         if key != self._key:
             self._key = key

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QWidget
 from workbench.app import labelling
 from workbench.app.memory import memory
 from workbench.app.workspace import Workspace
+from workbench.ui.actions import Actions
 from workbench.ui.theme import theme
 from workbench.ui.widgets.basics import Meter, button, label
 
@@ -19,12 +20,13 @@ class Corner(QWidget):
 
     rank_wanted = Signal()
 
-    def __init__(self, ws: Workspace, height: int) -> None:
+    def __init__(self, ws: Workspace, height: int, actions: Actions) -> None:
         super().__init__()
         self._ws = ws
         # The menu bar gives its corner the height that it asks for, at the upper edge.
         self.setMinimumHeight(height)
-        self._rank = button(self.tr("Rank"), "quiet", icon="rank", key="F6")
+        self._rank = button(self.tr("Rank"), "quiet", icon="rank")
+        actions.show_key(self._rank, "rank.focus")
         self._rank.clicked.connect(self.rank_wanted)
         # Its place is kept: a menu bar does not lay out a corner that grows.
         policy = self._rank.sizePolicy()

@@ -1,4 +1,4 @@
-"""The command palette: any command by a few letters of its name. And the page of all keys."""
+"""The command palette: any command by a few letters of its name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from PySide6.QtCore import (
 )
 from PySide6.QtGui import QKeyEvent, QPainter, QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import (
-    QDialog,
     QFrame,
     QHBoxLayout,
     QLineEdit,
@@ -22,8 +21,6 @@ from PySide6.QtWidgets import (
     QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
-    QTableWidget,
-    QTableWidgetItem,
     QVBoxLayout,
     QWidget,
 )
@@ -38,6 +35,10 @@ _WIDTH, _HEIGHT = 480, 380
 
 class _Row(QStyledItemDelegate):
     """A command's words, its menu in muted, its key as a keycap at the right."""
+
+    def __init__(self, actions: Actions, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._actions = actions
 
     def sizeHint(
         self, option: QStyleOptionViewItem, _index: QModelIndex | QPersistentModelIndex
@@ -65,11 +66,11 @@ class _Row(QStyledItemDelegate):
         painter.setPen(look.color("text"))
         words = translate(command.text)
         painter.drawText(area, middle, words)
-        if command.shortcut:
-            size = key_size(painter.font(), command.shortcut)
+        if key := self._actions.key(command.id):
+            size = key_size(painter.font(), key)
             corner = QPoint(area.right() - size.width(), area.center().y() - size.height() // 2 + 1)
             cap = QRect(corner, size)
-            paint_key(painter, cap, command.shortcut, look.color("text-2"), look.color("sunken"))
+            paint_key(painter, cap, key, look.color("text-2"), look.color("sunken"))
             area.setRight(cap.left() - 8)
         area.setLeft(area.left() + painter.fontMetrics().horizontalAdvance(words) + 10)
         painter.setPen(look.color("muted"))
@@ -106,13 +107,14 @@ class Palette(QFrame):
         self.list.setAccessibleName(self.tr("Commands that fit"))
         self.list.setEditTriggers(QListView.EditTrigger.NoEditTriggers)
         self.list.setUniformItemSizes(True)
-        self.list.setItemDelegate(_Row(self.list))
+        self.list.setItemDelegate(_Row(actions, self.list))
         self.list.setModel(self._model)
         self.list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.list.clicked.connect(self._run)
         head = QHBoxLayout()
         head.addWidget(label(self.tr("Command palette"), "card-title"), 1)
-        head.addWidget(Keycap("Ctrl+K"))
+        if key := actions.key("view.palette"):
+            head.addWidget(Keycap(key))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(12, 10, 12, 12)
         layout.addLayout(head)
@@ -169,34 +171,3 @@ class Palette(QFrame):
                     self.list.setCurrentIndex(self._model.index(row, 0))
                 return True
         return super().eventFilter(watched, event)
-
-
-class ShortcutPage(QDialog):
-    """All keys, from the command list."""
-
-    def __init__(self, actions: Actions, parent: QWidget) -> None:
-        super().__init__(parent)
-        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.setWindowTitle(self.tr("Keyboard shortcuts"))
-        rows = [command for command, _ in actions.listed() if command.shortcut]
-        table = QTableWidget(len(rows), 3)
-        table.setAccessibleName(self.tr("Keyboard shortcuts"))
-        table.setHorizontalHeaderLabels([self.tr("Command"), self.tr("Key"), self.tr("Where")])
-        table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
-        table.verticalHeader().hide()
-        table.verticalHeader().setDefaultSectionSize(28)
-        table.setShowGrid(False)
-        table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
-        table.setSelectionMode(QTableWidget.SelectionMode.SingleSelection)
-        table.horizontalHeader().setDefaultAlignment(Qt.AlignmentFlag.AlignLeft)
-        table.horizontalHeader().setHighlightSections(False)
-        table.horizontalHeader().setStretchLastSection(True)
-        where = {"window": self.tr("everywhere"), "rank": self.tr("rank panel")}
-        for i, command in enumerate(rows):
-            for j, text in enumerate(
-                (translate(command.text), command.shortcut, where[command.context])
-            ):
-                table.setItem(i, j, QTableWidgetItem(text))
-        table.setColumnWidth(0, 240)
-        QVBoxLayout(self).addWidget(table)
-        self.resize(520, 560)
