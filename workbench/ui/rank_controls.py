@@ -157,10 +157,10 @@ class JudgeButtons(QWidget):
         self._flashes: dict[str, QTimer] = {}
         self._tips: dict[str, str] = {}
         for choice, (text, tip) in texts.items():
-            key = actions.key(f"rank.{choice}")
-            made = button(text, "quiet" if choice == "skip" else "outlined", key=key)
-            self._tips[choice] = f"{tip} ({key})"
-            made.setToolTip(self._tips[choice])
+            made = button(text, "quiet" if choice == "skip" else "outlined")
+            actions.show_key(made, f"rank.{choice}")
+            self._tips[choice] = tip
+            made.setToolTip(tip)
             # A click leaves the focus with the panel, so that the keys go on working.
             made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
             made.clicked.connect(partial(self.chosen.emit, choice))
@@ -255,7 +255,8 @@ class ToolButtons(QWidget):
         row.setSpacing(0)
         self.by_name: dict[str, Button] = {}
         for name, (text, tip) in texts.items():
-            made = button(text, "quiet", key=actions.key(f"rank.{name}"))
+            made = button(text, "quiet")
+            actions.show_key(made, f"rank.{name}")
             made.setToolTip(tip)
             made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
             made.clicked.connect(partial(self.wanted.emit, name))

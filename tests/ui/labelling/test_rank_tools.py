@@ -358,3 +358,15 @@ def test_a_judged_pair_comes_again_with_its_sides_swapped(qtbot, ws, open_panel)
         assert before is not None
         assert before.verdict == repeat.verdict
     assert len(ws.experiment.judgements.list()) == 60 - again
+
+
+def test_another_key_judges_and_stands_on_the_button(qtbot, ws, open_panel) -> None:
+    add_pairs(ws, 3)
+    panel = open_panel()
+    actions = panel._context.actions
+    actions.set_key("rank.first", "F")
+    qtbot.keyClick(panel, Key.Key_1)
+    assert rows(ws.path, "SELECT * FROM judgements") == []
+    qtbot.keyClick(panel, Key.Key_F)
+    assert rows(ws.path, "SELECT verdict FROM judgements") == [("first",)]
+    assert panel.buttons.by_verdict["first"]._key == "F"

@@ -141,6 +141,10 @@ class MemoryCard(Card):
         free = there.total_bytes - there.used_bytes
         self._free.setText(self.tr("{size} free").format(size=size(free)))
         self.remark.tell("" if plan.is_enough else self._over(plan))
+        # Now, not at the next event: a longer figure would be painted cut first.
+        layout = self.layout()
+        if layout is not None:
+            layout.activate()
         self.setAccessibleDescription(
             f"{note}; {self._free.text()}; {self.bar.accessibleDescription()}; {self.remark.text()}"
         )
