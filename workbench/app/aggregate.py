@@ -150,7 +150,7 @@ def model_strengths(
     facts = ws.experiment.labels.answers(check)
     met = [
         (facts[vote.pair[0]].origin, facts[vote.pair[1]].origin, vote.outcome)
-        for votes in _counting(ws, rule, facts)
+        for votes in _counting(ws, rule, facts, check)
         for vote in votes
         if vote.outcome != "skip" and facts[vote.pair[0]].origin != facts[vote.pair[1]].origin
     ]
@@ -183,11 +183,14 @@ def _wins(met: Iterable[tuple[Hashable, Hashable, _Outcome]], items: Sequence[Ha
 
 
 def _counting(
-    ws: Workspace, rule: AggregationSettings, facts: Mapping[int, AnswerFacts] | None = None
+    ws: Workspace,
+    rule: AggregationSettings,
+    facts: Mapping[int, AnswerFacts] | None = None,
+    check: Callable[[], object] = lambda: None,
 ) -> Iterator[list[Vote]]:
     """The votes that count on each pair of answers: one under "authority", else a kind's."""
     on_pair: dict[_Pair, dict[str, Vote]] = {}
-    for label in ws.experiment.labels.list():
+    for label in ws.experiment.labels.list(check):
         vote = _of_label(label)
         on_pair.setdefault(vote.pair, {})[vote.annotator] = vote
     if rule.stars_apart:

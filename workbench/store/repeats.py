@@ -113,7 +113,7 @@ class RepeatRepository:
         )
         return judged_at is not None and (last is None or last < judged_at)
 
-    def candidate(self, annotator: str, start: int, end: int) -> Comparison | None:
+    def candidate(self, annotator: str, start: int, end: int, n_judged: int) -> Comparison | None:
         """A pair that can be shown again: the first from standing judgement `start` on.
 
         It must have been decided by itself and not said anew since, not have been repeated yet,
@@ -123,9 +123,10 @@ class RepeatRepository:
             annotator: Whose.
             start: Number of the judgement, oldest first, to look from.
             end: Only judgements before this number.
+            n_judged: How many there are.
         """
-        last_id = self._id_of(annotator, end - 1)
-        found = self._first_candidate(annotator, self._id_of(annotator, start), last_id)
+        last_id = self._id_of(annotator, end - 1, n_judged)
+        found = self._first_candidate(annotator, self._id_of(annotator, start, n_judged), last_id)
         return found or self._first_candidate(annotator, 0, last_id)
 
     def said_before(self, repeat: Repeat) -> Verdict | None:
@@ -137,9 +138,13 @@ class RepeatRepository:
         )
         return verdict
 
-    def _id_of(self, annotator: str, number: int) -> int:
-        sql = f"SELECT id {_STANDING} AND j.annotator = ? ORDER BY id LIMIT 1 OFFSET ?"
-        return int(self._database.value(sql, (annotator, number)) or 0)
+    def _id_of(self, annotator: str, number: int, n_judged: int) -> int:
+        """Id of a standing judgement, counted from the nearer end: SQLite steps over the others."""
+        order, steps = "ASC", number
+        if 2 * number > n_judged:
+            order, steps = "DESC", n_judged - 1 - number
+        sql = f"SELECT id {_STANDING} AND j.annotator = ? ORDER BY id {order} LIMIT 1 OFFSET ?"
+        return int(self._database.value(sql, (annotator, steps)) or 0)
 
     def _first_candidate(self, annotator: str, first_id: int, last_id: int) -> Comparison | None:
         row = self._database.row(

@@ -158,14 +158,11 @@ def test_what_is_no_pair_of_its_own_does_not_come_again(ws) -> None:
         labelling.judge(ws, comparison, "skip" if comparison == skipped else "first", 1.0)
     for _ in range(3):
         labelling.judge(ws, said_anew, "second", 1.0)
-    assert (
-        experiment.repeats.candidate(ws.annotator, 0, experiment.repeats.n_judged(ws.annotator) - 1)
-        is None
-    )
-    assert (
-        experiment.repeats.candidate(ws.annotator, 3, experiment.repeats.n_judged(ws.annotator))
-        is not None
-    )
+    n = experiment.repeats.n_judged(ws.annotator)
+    assert experiment.repeats.candidate(ws.annotator, 0, n - 1, n) is None
+    found = experiment.repeats.candidate(ws.annotator, 3, n, n)
+    assert found is not None
+    assert found.id == said_anew
 
 
 def test_no_repeats_at_rate_nought_or_read_only(open_workspace) -> None:

@@ -84,7 +84,7 @@ def next_repeat(ws: Workspace) -> tuple[Comparison, bool] | None:
     if end <= 0 or not repeats.is_due(who, n_judged - 1 - number):
         return None
     draw = _draw(chosen, who, "pair", block)
-    comparison = repeats.candidate(who, draw.randrange(end), end)
+    comparison = repeats.candidate(who, draw.randrange(end), end, n_judged)
     if comparison is None:
         return None
     is_swapped = (block % 2 == 0) == (_draw(chosen, who, "side", block // 2).random() < 0.5)
