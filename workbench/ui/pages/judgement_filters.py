@@ -67,7 +67,7 @@ class JudgementFilters(QWidget):
         orders: dict[Order, str] = {
             "newest": tr("Newest first"),
             "oldest": tr("Oldest first"),
-            "longest": tr("Longest time first"),
+            "longest": tr("Longest first"),
             "prompt": tr("By prompt"),
         }
         self.order_box = QComboBox()
