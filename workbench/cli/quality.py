@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from workbench.cli.following import Outcome
@@ -42,7 +41,7 @@ def report(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
             f"{options.annotator} has judged nothing here.", f"There are labels of {names}."
         )
     models = aggregate.model_strengths(ws, RULE.read(options))
-    values = found.to_dict() | {"models": [asdict(model) for model in models]}
+    values = found.to_dict() | {"models": quality.plain(models)}
     show.result(values, "\n".join([*_lines(found), *_model_lines(models)]))
     return Outcome.DONE
 

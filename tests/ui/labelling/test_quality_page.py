@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +12,7 @@ from pytestqt.qtbot import QtBot
 from tests.unit.app.test_quality import fair, fill, for_first, judge, repeat
 from workbench.app import labelling, quality
 from workbench.app.workspace import Workspace
+from workbench.store.labels import Label
 from workbench.ui.main_window import MainWindow
 from workbench.ui.pages.page import Page
 from workbench.ui.pages.quality import QualityPage
@@ -52,6 +54,30 @@ def test_a_habit_is_the_verdict_and_stands_in_sentence_and_plot(
     assert page.drift.isVisible()
     assert page.drift.accessibleDescription().startswith("First answer: ")
     assert f"120 labels of {ws.annotator}" in page.header.facts()
+
+
+def test_the_window_does_not_wait_for_the_labels(
+    qtbot: QtBot, ws: Workspace, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading blocks until the test lets it go on; meanwhile the page answers."""
+    judge(ws, fill(ws, 12), fair)
+    may_read, readers = threading.Event(), []
+    real = ws.experiment.labels.list
+
+    def slow(check: Callable[[], object] = lambda: None) -> list[Label]:
+        readers.append(threading.current_thread())
+        assert may_read.wait(20)
+        return real(check)
+
+    monkeypatch.setattr(ws.experiment.labels, "list", slow)
+    page = open_page("quality")
+    assert isinstance(page, QualityPage)
+    qtbot.waitUntil(lambda: bool(readers), timeout=LONG)
+    assert readers[0] is not threading.main_thread()
+    assert page.report is None
+    assert page.header.facts() == "Reading the labels"
+    may_read.set()
+    qtbot.waitUntil(lambda: page.report is not None, timeout=LONG)
 
 
 def test_a_fair_annotator_gets_a_fair_verdict(

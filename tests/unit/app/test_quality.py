@@ -295,6 +295,14 @@ def test_a_repeat_is_held_against_what_was_said_before_it(ws) -> None:
     assert quality.report(ws).finding("again").figure.value == 1.0
 
 
+def test_repeats_of_what_was_deleted_do_not_count(ws) -> None:
+    ids = fill(ws, 4)
+    judge(ws, ids, fair)
+    repeat(ws, ids, same=1.0, swapped=[False] * 4)
+    ws.experiment.prompts.delete([ws.experiment.comparisons.get(ids[0]).prompt_id])
+    assert quality.report(ws).finding("again").figure.n == 3
+
+
 def test_judgements_nobody_could_have_read_for_are_listed(ws) -> None:
     ids = fill(ws, 60)
     judge(ws, ids[:50], fair, seconds=6.0)
@@ -409,7 +417,10 @@ def test_as_a_job_and_as_json(ws) -> None:
     assert job.wait(30)
     report = job.finished.result["report"]
     assert report == quality.report(ws)
-    assert "You chose" in json.dumps(report.to_dict())
+    told = json.loads(json.dumps(report.to_dict()))
+    [side] = [f for f in told["findings"] if f["key"] == "side"]
+    assert side["figure"]["n"] == 20
+    assert side["sentence"].startswith("You chose")
     stopped = quality.measure(ws)
     stopped.token.cancel()
     assert stopped.wait(30)

@@ -21,6 +21,7 @@ from workbench.app.quality.findings import (
     QualityReport,
     Tenth,
     Voice,
+    plain,
 )
 from workbench.app.quality.repeats import (
     judge_repeat,
@@ -45,6 +46,7 @@ __all__ = [
     "judge_repeat",
     "measure",
     "next_repeat",
+    "plain",
     "report",
     "save_settings",
     "settings",
@@ -88,7 +90,8 @@ def report(
     answers = ws.experiment.labels.answers(check)
     check()
     voice = Voice("You", "you") if annotator == ws.annotator else Voice(annotator, annotator)
-    again = repeats.compared(ws, annotator)
+    pairs = {label.comparison_id for label in own}
+    again = [a for a in repeats.compared(ws, annotator) if a.repeat.comparison_id in pairs]
     fast, speed = pace.too_fast(own, answers, settings(ws).reading_speed, voice)
     tenths, drift = pace.drift(own, answers, again, voice)
     check()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Literal, NamedTuple
 
 from workbench.data.records import AnnotatorKind, Verdict
@@ -161,9 +161,23 @@ class QualityReport:
         return "info", "Nothing here speaks against these labels, but how far they hold is open."
 
     def to_dict(self) -> dict[str, object]:
-        """For JSON."""
+        """For JSON, with every figure's parts by their names."""
         state, sentence = self.verdict()
-        return {**asdict(self), "verdict": {"state": state, "sentence": sentence}}
+        values = {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.name != "voice"}
+        return {**values, "verdict": {"state": state, "sentence": sentence}}
+
+
+def plain(value: object) -> object:
+    """Records as JSON has them: named values, lists, numbers and texts."""
+    if isinstance(value, Estimate):
+        return value._asdict()
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return value
 
 
 def percent(share: float) -> str:
