@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from workbench.data.records import Comparison
 from workbench.errors import UserError
 from workbench.store.database import Database, now
 from workbench.store.undo import Group, UndoJournal
+
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,20 +116,46 @@ class ComparisonRepository:
     def set_priorities(self, annotator: str, priorities: Mapping[int, float]) -> None:
         """Choose the order of an annotator's queue: smaller comes first, others stay at 0.
 
+        In short transactions: a verdict that is given meanwhile waits for one of them at most.
+
         Args:
             annotator: Whose queue.
             priorities: By comparison; those that are judged already are passed over.
         """
-        self._queue_of(annotator)
-        with self._database.write() as connection:
-            who = "annotator_id = (SELECT id FROM annotators WHERE name = ?)"
-            connection.execute(
-                f"UPDATE queue SET priority = 0 WHERE {who} AND priority <> 0", (annotator,)
-            )
-            connection.executemany(
-                f"UPDATE queue SET priority = ? WHERE {who} AND comparison_id = ?",
-                [(value, annotator, i) for i, value in priorities.items()],
-            )
+        rows = self._database.rows(
+            f"SELECT comparison_id, priority FROM {self._queue_of(annotator)}",
+            (annotator,),
+        )
+        changes = [
+            (wanted, row["comparison_id"])
+            for row in rows
+            if (wanted := priorities.get(row["comparison_id"], 0.0)) != row["priority"]
+        ]
+        number = self._database.value("SELECT id FROM annotators WHERE name = ?", (annotator,))
+        for start in range(0, len(changes), _AT_ONCE):
+            with self._database.write() as connection:
+                connection.executemany(
+                    "UPDATE queue SET priority = ?2 WHERE annotator_id = ?1 AND comparison_id = ?3",
+                    [(number, *change) for change in changes[start : start + _AT_ONCE]],
+                )
+            time.sleep(0.001)  # a lock that is taken again at once is never got by another thread
+
+    def pending(self, annotator: str) -> list[Comparison]:
+        """As `pending_ids`, the comparisons themselves."""
+        rows = self._database.rows(
+            "SELECT * FROM comparisons WHERE id IN"
+            f" (SELECT comparison_id FROM {self._queue_of(annotator)}) ORDER BY id",
+            (annotator,),
+        )
+        return [to_comparison(row) for row in rows]
+
+    def get_many(self, comparison_ids: Sequence[int]) -> list[Comparison]:
+        """Comparisons in the order of their ids."""
+        rows = self._database.rows(
+            "SELECT * FROM comparisons WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
+            (json.dumps(list(comparison_ids)),),
+        )
+        return [to_comparison(row) for row in rows]
 
     def pending_ids(self, annotator: str) -> list[int]:
         """All comparisons that this annotator has not judged, in order."""

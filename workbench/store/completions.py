@@ -93,6 +93,14 @@ class CompletionRepository:
         )
         return [(row["prompt_id"], row["text"]) for row in rows]
 
+    def texts_of(self, completion_ids: Sequence[int]) -> dict[int, str]:
+        """Texts of answers, by their ids."""
+        rows = self._database.rows(
+            "SELECT id, text FROM completions WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps(sorted(set(completion_ids))),),
+        )
+        return {row["id"]: row["text"] for row in rows}
+
     def kept_by(self, algorithm: str) -> list[tuple[int, str]]:
         """Prompt and text of every answer that a run of this algorithm kept, oldest first."""
         rows = self._database.rows(

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from workbench.config import annotator, environment, evaluation, generation, judge, ppo, toml
+from workbench.config import (
+    annotator,
+    environment,
+    evaluation,
+    generation,
+    judge,
+    ppo,
+    queueing,
+    toml,
+)
 from workbench.config.algorithms import ALGORITHMS, REWARD
 from workbench.config.lora import LoraSettings
 from workbench.config.spec import Settings
@@ -25,6 +34,8 @@ MODELS: list[type[Settings]] = [
     evaluation.EvaluationSettings,
     annotator.AnnotatorSettings,
     judge.JudgeSettings,
+    queueing.QueueSettings,
+    queueing.FillSettings,
     environment.TokenEnvSettings,
     environment.ChatEnvSettings,
 ]
