@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -166,3 +166,50 @@ def test_what_was_said_cannot_be_removed(experiment: Experiment, table: str) -> 
     path = experiment.path / DATABASE_NAME
     with closing(sqlite3.connect(path)) as other, pytest.raises(sqlite3.IntegrityError):
         other.execute(f"DELETE FROM {table}")
+
+
+def test_a_verdict_comes_through_while_a_long_queue_gets_a_new_order(
+    experiment: Experiment,
+) -> None:
+    """The order is written in many short transactions, between which a verdict finds its place."""
+    (prompt,) = experiment.prompts.add_many([NewPrompt((Message("user", "p"),))])
+    answers = experiment.completions.add_many([NewCompletion(prompt, f"{i}") for i in range(60)])
+    experiment.comparisons.add_many(
+        [(prompt, a, b) for i, a in enumerate(answers) for b in answers[:i]]
+    )
+    ids = experiment.comparisons.pending_ids("ada")
+    wanted = {i: float(-i) for i in ids}
+    n_written: list[int] = []
+    writes = experiment.database.write
+
+    @contextmanager
+    def interrupted() -> Iterator[sqlite3.Connection]:
+        before = experiment.database.n_changes
+        with writes() as connection:
+            yield connection
+        n_written.append(experiment.database.n_changes - before)
+        if len(n_written) == 1:
+            with writes():
+                experiment.judgements.add(ids[-1], "first", *ADA, 1.0)
+
+    experiment.database.write = interrupted  # type: ignore[method-assign]
+    experiment.comparisons.set_priorities("ada", wanted)
+    experiment.database.write = writes  # type: ignore[method-assign]
+    assert len(n_written) > 3
+    assert max(n_written) < len(ids) / 2
+    assert order(experiment) == ids[-2::-1]
+    # Only what changes is written.
+    n_before = experiment.database.n_changes
+    experiment.comparisons.set_priorities("ada", {**wanted, ids[0]: 5.0})
+    assert experiment.database.n_changes - n_before == 1
+
+
+def test_many_comparisons_and_texts_at_once(experiment: Experiment) -> None:
+    pairs = experiment.comparisons.pending("ada")
+    assert [p.id for p in pairs] == experiment.comparisons.pending_ids("ada")
+    assert experiment.comparisons.get_many([p.id for p in pairs[::-1]]) == pairs
+    first = pairs[0]
+    texts = experiment.completions.texts_of([first.first_id, first.second_id, 12345])
+    assert texts == {
+        i: experiment.completions.get(i).text for i in (first.first_id, first.second_id)
+    }

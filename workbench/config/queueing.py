@@ -9,7 +9,7 @@ from workbench.config.spec import Settings, changed, hyper
 
 Strategy = Literal["in-order", "random", "uncertainty", "diversity", "mix"]
 Doubt = Literal["ensemble", "reward-model"]
-Source = Literal["two-temperatures", "base-and-trained", "best-and-worst"]
+Source = Literal["temperatures", "base-trained", "best-worst"]
 
 _SHARES, _FILL = "Shares of the mix", "Keep the queue filled"
 
@@ -41,7 +41,7 @@ class QueueSettings(Settings):
         le=10_000,
     )
     candidates: int = hyper(
-        1000,
+        500,
         "Pairs looked at",
         "So many of those that wait, drawn by the seed, are put in order; the others come behind.",
         unit="pairs",
@@ -76,10 +76,10 @@ class FillSettings(Settings):
     """Generation on demand: where new pairs come from, and how many should wait."""
 
     source: Source = hyper(
-        "two-temperatures",
+        "temperatures",
         "New pairs from",
-        "two-temperatures: the base, careful and bold. base-and-trained: before and after a run. "
-        "best-and-worst: of several answers, by the newest reward model.",
+        "temperatures: the base, careful and bold. base-trained: before and after a run. "
+        "best-worst: of several answers, by the newest reward model.",
         group=_FILL,
     )
     n_pending: int = hyper(

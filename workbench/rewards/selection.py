@@ -40,7 +40,7 @@ def compact(features: Floats, n_components: int = N_COMPONENTS) -> Floats:
     else:
         components = centred @ np.linalg.eigh(centred.T @ centred)[1]
     components = components[:, ::-1][:, :n_components]  # eigenvalues come ascending
-    length = np.sqrt((components**2).sum(1).mean())
+    length = float(np.sqrt((components**2).sum(1).mean()))
     return np.asarray(components / (length or 1.0), dtype=np.float64)
 
 
@@ -55,7 +55,8 @@ def fit_probe(differences: Floats, is_first: Floats, ridge: float = RIDGE) -> Fl
         is_first: (N,), 1 where the first answer was preferred, 0 where the second was.
         ridge: Strength of the penalty.
     """
-    return fit_weighted(differences, is_first, np.ones((1, len(differences))), ridge)[0]
+    all_once = np.ones((1, len(differences)))
+    return np.asarray(fit_weighted(differences, is_first, all_once, ridge)[0])
 
 
 def fit_weighted(

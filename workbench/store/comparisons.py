@@ -127,16 +127,18 @@ class ComparisonRepository:
             (annotator,),
         )
         changes = [
-            (wanted, row["comparison_id"])
+            (row["comparison_id"], wanted)
             for row in rows
             if (wanted := priorities.get(row["comparison_id"], 0.0)) != row["priority"]
         ]
         number = self._database.value("SELECT id FROM annotators WHERE name = ?", (annotator,))
         for start in range(0, len(changes), _AT_ONCE):
             with self._database.write() as connection:
-                connection.executemany(
-                    "UPDATE queue SET priority = ?2 WHERE annotator_id = ?1 AND comparison_id = ?3",
-                    [(number, *change) for change in changes[start : start + _AT_ONCE]],
+                connection.execute(
+                    "UPDATE queue SET priority = json_extract(change.value, '$[1]')"
+                    " FROM json_each(?) AS change WHERE annotator_id = ?"
+                    " AND comparison_id = json_extract(change.value, '$[0]')",
+                    (json.dumps(changes[start : start + _AT_ONCE]), number),
                 )
             time.sleep(0.001)  # a lock that is taken again at once is never got by another thread
 

@@ -77,7 +77,7 @@ def test_best_and_worst_are_two_of_several(judged: Workspace) -> None:
 
     judged.annotator = "me"
     n_pending = pending(judged)
-    wanted = settings(source="best-and-worst", n_pending=n_pending + 2, n_answers=6)
+    wanted = settings(source="best-worst", n_pending=n_pending + 2, n_answers=6)
     with pytest.raises(UserError, match="no reward model"):
         filling.keep_filled(judged, wanted)
     tools.add_reward_model(judged)
@@ -91,7 +91,7 @@ def test_best_and_worst_are_two_of_several(judged: Workspace) -> None:
 
 def test_base_and_trained_needs_a_run(ready: Workspace) -> None:
     with pytest.raises(UserError, match="no trained policy"):
-        filling.keep_filled(ready, settings(source="base-and-trained"))
+        filling.keep_filled(ready, settings(source="base-trained"))
 
 
 def test_base_and_trained_answer_under_the_same_luck(judged: Workspace) -> None:
@@ -102,7 +102,7 @@ def test_base_and_trained_answer_under_the_same_luck(judged: Workspace) -> None:
     assert end(run).error is None
     judged.annotator = "me"
     before = {i for _, ids in judged.experiment.completions.by_prompt() for i in ids}
-    wanted = settings(source="base-and-trained", n_pending=pending(judged) + 2)
+    wanted = settings(source="base-trained", n_pending=pending(judged) + 2)
     job = filling.keep_filled(judged, wanted)
     assert job is not None
     finished = end(job)
