@@ -4,6 +4,8 @@ import pytest
 
 from workbench.cli import main
 
+_NO_SHARES = ("--share-uncertainty=0", "--share-diversity=0", "--share-random=0")
+
 
 @pytest.fixture(autouse=True)
 def _working_folder(tmp_path, monkeypatch):
@@ -41,6 +43,10 @@ def test_help_needs_neither_torch_nor_qt(command):
         (["generate", "--temperature", "-1"], "temperature: Must lie between"),
         (["judge"], "--simulate"),
         (["judge", "--simulate"], "no pair"),
+        (["queue", "--strategy", "luck"], "strategy: Must be one of"),
+        (["queue", "--strategy", "mix", *_NO_SHARES], "no share of anything"),
+        (["queue", "--strategy", "uncertainty", "--doubt", "reward-model"], "no reward model yet"),
+        (["queue", "--fill", "--fill.source", "base-trained"], "no trained policy to set beside"),
         (["evaluate"], "no trained policy yet"),
         (["best-of-n"], "There are no prompts to answer"),
         (["best-of-n", "--n", "1"], "n: Must lie between"),
@@ -235,3 +241,23 @@ def test_preferences_come_in_and_go_out_in_named_forms(experiment, capsys, tmp_p
     assert files >= {"dataset_info.json", "preferences_heldout.json", "unpaired_train.jsonl"}
     assert main(["export", "preferences", "out", *base]) == 2
     assert "already there" in capsys.readouterr().err
+
+
+def test_the_queue_is_filled_and_put_in_order(experiment, capsys, tiny_chosen, tmp_path):
+    (tmp_path / "p.txt").write_text("".join(f"w{i} w{i + 1}\n" for i in range(8)))
+    here = ["--experiment", str(experiment)]
+    assert main(["prompts", "import", "p.txt", *here]) == 0
+    capsys.readouterr()
+    fill = ["--fill", "--fill.n-pending", "3", "--fill.max-new-tokens", "8"]
+    assert main(["queue", "--strategy", "diversity", *fill, "--json", *here]) == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    titles = [e["title"] for e in events if e["event"] == "Started"]
+    assert set(titles[:-1]) == {"Fill the queue"}
+    assert titles[-1] == "Order of the queue"
+    (n_pairs,) = {sum(e["result"].get("n_pairs", 0) for e in events if e["event"] == "Finished")}
+    assert n_pairs >= 3
+    assert events[-1]["result"]["n_ordered"] + events[-1]["result"]["n_same"] == n_pairs
+    # What was said once holds until something else is said.
+    assert main(["queue", "--json", *here]) == 0
+    again = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert again["result"] == events[-1]["result"]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.app import queueing
 from workbench.app.answers import all_prompts, answer_seed, usable_prompts
 from workbench.app.labelling import MAX_PAIRS_PER_PROMPT
 from workbench.app.planning import reward_source
@@ -73,7 +74,7 @@ def keep_filled(ws: Workspace, settings: FillSettings) -> Job | None:
         UserError: No model is chosen, there are no prompts, or the run or the reward model that
             the source needs is missing.
     """
-    if ws.runner.current is not None or ws.runner.queued:
+    if any(job.outcome is None for job in queueing.jobs(ws)):
         return None
     n_missing = settings.n_pending - ws.experiment.comparisons.counts(ws.annotator).pending
     if n_missing <= 0:
@@ -92,13 +93,18 @@ def keep_filled(ws: Workspace, settings: FillSettings) -> Job | None:
     return ws.submit("Fill the queue", KIND, work, unit="pairs")
 
 
+def has_made_pairs(job: Job) -> bool:
+    """Whether a job that has ended made a pair; when not, the next one would make none either."""
+    return job.finished is not None and bool(job.finished.result.get("n_pairs"))
+
+
 def _source(ws: Workspace, settings: FillSettings) -> _Source:
     info = ws.model_info()
-    if settings.source == "best-and-worst":
+    if settings.source == "best-worst":
         scorer = reward_source(ws, None)
         require_model(scorer, info)
         return _Source(reward=ws.artifact_folder(scorer.id, "reward_model"))
-    if settings.source == "two-temperatures":
+    if settings.source == "temperatures":
         return _Source()
     run_id = settings.run
     if not run_id:

@@ -48,11 +48,15 @@ def is_due(ws: Workspace) -> bool:
     settings = saved(ws)
     if not settings.reorder_every or settings.strategy in ("in-order", "random"):
         return False
-    jobs = [*ws.runner.queued, *filter(None, [ws.runner.current])]
-    if any(job.kind == KIND for job in jobs):
+    if any(job.kind == KIND and job.outcome is None for job in jobs(ws)):
         return False
     n_before: int = ws.experiment.settings.get(_N_LABELS, 0)
     return abs(ws.experiment.judgements.count() - n_before) >= settings.reorder_every
+
+
+def jobs(ws: Workspace) -> list[Job]:
+    """The job that runs, or ran last until the worker noticed, and those that wait."""
+    return [*filter(None, [ws.runner.current]), *ws.runner.queued]
 
 
 def order(ws: Workspace, settings: QueueSettings, shown: Shown = lambda: None) -> Job:
@@ -69,6 +73,9 @@ def order(ws: Workspace, settings: QueueSettings, shown: Shown = lambda: None) -
     Raises:
         UserError: No model is chosen, no reward model is there, or the mix has no share.
     """
+    ws.check_writable()
+    # Before anything can fail: what fails now would fail again at the next label.
+    ws.experiment.settings.set(_N_LABELS, ws.experiment.judgements.count())
     uses = _parts(settings)
     if uses & {"uncertainty", "diversity"}:
         ws.model_info()
@@ -79,7 +86,6 @@ def order(ws: Workspace, settings: QueueSettings, shown: Shown = lambda: None) -
 
     def work(cancel: CancelToken) -> Working:
         ws.experiment.settings.set(_SETTINGS, settings.model_dump())
-        n_labels = ws.experiment.judgements.count()
         pending = ws.experiment.comparisons.pending(ws.annotator)
         same = yield from find_same(ws, pending, settings.same_from, cancel)
         fresh = [c for c in pending if c.id not in same]
@@ -89,7 +95,6 @@ def order(ws: Workspace, settings: QueueSettings, shown: Shown = lambda: None) -
         priorities = {i: float(k - len(ordered)) for k, i in enumerate(ordered)}
         priorities |= dict.fromkeys(same, _LAST)
         ws.experiment.comparisons.set_priorities(ws.annotator, priorities)
-        ws.experiment.settings.set(_N_LABELS, n_labels)
         yield Progress(len(pending), len(pending), _sentence(len(ordered), len(same)))
         return {"n_ordered": len(ordered), "n_same": len(same)}
 

@@ -201,6 +201,20 @@ def _judge(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
     return follow(labelling.simulate(ws, parser.ANNOTATOR.read(options)), show)
 
 
+def _queue(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
+    from workbench.app import filling, queueing
+
+    settings = parser.QUEUE.read(options, queueing.saved(ws))
+    fill = parser.FILL.read(options, filling.saved(ws))
+    while options.fill and (job := filling.keep_filled(ws, fill)) is not None:
+        outcome = follow(job, show)
+        if job.outcome != "done":
+            return outcome
+        if not filling.has_made_pairs(job):
+            break
+    return follow(queueing.order(ws, settings), show)
+
+
 def _train(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
     from workbench.app import reward, runs
 
@@ -375,6 +389,7 @@ _COMMANDS: dict[str, Callable[[Workspace, argparse.Namespace, Show], Outcome]] =
     "generate": _generate,
     "judge": _judge,
     "quality": quality.report,
+    "queue": _queue,
     **{f"train {name}": _train for name in parser.TRAINING},
     "evaluate": _evaluate,
     "best-of-n": _best_of_n,

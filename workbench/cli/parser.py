@@ -16,6 +16,7 @@ from workbench.config.annotator import AnnotatorSettings
 from workbench.config.best_of_n import BestOfNSettings
 from workbench.config.evaluation import EvaluationSettings
 from workbench.config.generation import SamplingSettings
+from workbench.config.queueing import FillSettings, QueueSettings
 from workbench.config.tour import TourSettings
 from workbench.errors import UserError
 
@@ -23,6 +24,8 @@ ENVIRONMENT = "RLHF_WORKBENCH_EXPERIMENT"
 TOKEN = "RLHF_WORKBENCH_TOKEN"
 SAMPLING = SettingsFlags(SamplingSettings)
 ANNOTATOR = SettingsFlags(AnnotatorSettings)
+QUEUE = SettingsFlags(QueueSettings)
+FILL = SettingsFlags(FillSettings, prefix="fill.")
 TRAINING = {
     how.name: SettingsFlags(how.settings, how.presets) for how in (REWARD, *ALGORITHMS.values())
 }
@@ -158,6 +161,13 @@ def _add_training(commands: argparse._SubParsersAction[_Parser]) -> None:
 
     looking = _command(commands, "quality", "how good the labels are, and which model is chosen")
     quality.add_flags(looking)
+
+    queue = _command(commands, "queue", "choose which pair is ranked next")
+    queue.add_argument(
+        "--fill", action="store_true", help="first generate answers until enough pairs wait"
+    )
+    QUEUE.add_to(queue)
+    FILL.add_to(queue)
 
     train = _family(commands, "train", "train a reward model or a policy")
     for how in (REWARD, *ALGORITHMS.values()):
