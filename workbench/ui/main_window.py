@@ -21,6 +21,7 @@ from workbench.ui.leaving import LeaveDialog, running_training
 from workbench.ui.page_stack import ENTRIES, PageStack
 from workbench.ui.pages import GROUPS
 from workbench.ui.pages.page import Page, UiContext
+from workbench.ui.queue_keeper import QueueKeeper
 from workbench.ui.rank_dock import WIDTH, RankDock
 from workbench.ui.rank_panel import RankPanel
 from workbench.ui.remembering import remember, restore_layout
@@ -130,6 +131,7 @@ class MainWindow(QMainWindow):
         on("file.quit", self.close)
         on("rank.focus", self.dock.toggle_focus)
         on("rank.maximise", self.dock.toggle_maximised)
+        on("rank.order", QueueKeeper(self.ws, self.context, self).ask)
         on("job.pause", self.job_bar.toggle_pause)
         on("job.stop", self.job_bar.stop)
         on("view.log", self.toggle_log)
