@@ -13,7 +13,7 @@ from workbench.errors import UserError
 from workbench.store.database import Database, now
 from workbench.store.undo import Group, UndoJournal
 
-_AT_ONCE = 500
+_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,19 +126,21 @@ class ComparisonRepository:
             f"SELECT comparison_id, priority FROM {self._queue_of(annotator)}",
             (annotator,),
         )
+        number = self._database.value("SELECT id FROM annotators WHERE name = ?", (annotator,))
         changes = [
-            (row["comparison_id"], wanted)
+            (number, row["comparison_id"], wanted)
             for row in rows
             if (wanted := priorities.get(row["comparison_id"], 0.0)) != row["priority"]
         ]
-        number = self._database.value("SELECT id FROM annotators WHERE name = ?", (annotator,))
         for start in range(0, len(changes), _AT_ONCE):
             with self._database.write() as connection:
+                # With all of the key out of the JSON, each change is one step in an index.
                 connection.execute(
-                    "UPDATE queue SET priority = json_extract(change.value, '$[1]')"
-                    " FROM json_each(?) AS change WHERE annotator_id = ?"
-                    " AND comparison_id = json_extract(change.value, '$[0]')",
-                    (json.dumps(changes[start : start + _AT_ONCE]), number),
+                    "UPDATE queue SET priority = json_extract(change.value, '$[2]')"
+                    " FROM json_each(?) AS change"
+                    " WHERE annotator_id = json_extract(change.value, '$[0]')"
+                    " AND comparison_id = json_extract(change.value, '$[1]')",
+                    (json.dumps(changes[start : start + _AT_ONCE]),),
                 )
             time.sleep(0.001)  # a lock that is taken again at once is never got by another thread
 
