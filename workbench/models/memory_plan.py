@@ -39,23 +39,14 @@ class _Place(NamedTuple):
 
     Attributes:
         runtime: Bytes of the program with torch, transformers and peft.
-        kept_waste: Unused bytes between those that are kept for gradients, per byte of these.
-        logits_waste: More of them, up to one per byte that is kept, per byte of logits at once.
-        narrow_waste: As `kept_waste`, in bfloat16, where logits add nothing.
+        waste: Unused bytes between those that are kept for gradients, per byte of these; as many
+            where the kept are computed again.
         maps_files: Whether a weight file that is converted lies in the same memory meanwhile.
     """
 
     runtime: int
-    kept_waste: float
-    logits_waste: float
-    narrow_waste: float
+    waste: float
     maps_files: bool
-
-    def waste(self, kept: int, logits: int, dtype: str) -> int:
-        """Bytes that lie unused beside so many; as many where the kept are computed again."""
-        if dtype != "float32":
-            return int(self.narrow_waste * kept)
-        return int(max(self.kept_waste * kept, min(kept, self.logits_waste * logits)))
 
 
 # The processor's were fitted to the cases of the benchmark, with torch 2.13 and glibc 2.36 as
@@ -63,8 +54,8 @@ class _Place(NamedTuple):
 # gap of one of its own size. Blocks of 32 MiB and more lie apart and waste nothing; they are not
 # told apart here, so the plan is too high for models with such. The card's runtime is what NVIDIA
 # says of a CUDA context.
-_CPU = _Place(425 << 20, 0.7, 9.5, 0.4, True)
-_CARD = _Place(500 << 20, 0.0, 0.0, 0.0, False)
+_CPU = _Place(425 << 20, 0.25, True)
+_CARD = _Place(500 << 20, 0.0, False)
 
 
 class MemoryPlan(NamedTuple):
@@ -116,7 +107,7 @@ def plan(
     is_converted = place.maps_files and model.file_dtype != dtype
     file = model.file_bytes if is_converted else 0
     n_learned = run.tokens_learned()
-    waste = place.waste(run.computed(n_learned), run.logits(n_learned), dtype)
+    waste = int(place.waste * run.computed(n_learned))
     phases = {
         "loading": {"base": base, "runtime": runtime, "activations": file},
         "scoring": {**held, "activations": run.trunk() + run.reading(run.tokens_read())},
@@ -200,8 +191,12 @@ class Run:
         return (self.n_trained + has_reward) * self.adapter() + n_copies * self.q_heads()
 
     def optimiser(self) -> int:
-        """Two moments and a gradient of everything that learns."""
-        return 3 * (self.n_trained * self.adapter() + self.q_heads())
+        """Two moments of everything that learns, and a gradient where several pieces add to it.
+
+        With one piece the gradient grows while what was kept for it goes.
+        """
+        n = 3 if self.settings.micro_batch_tokens < self.minibatch() else 2
+        return n * (self.n_trained * self.adapter() + self.q_heads())
 
     def q_heads(self) -> int:
         """Two matrices each."""
@@ -210,9 +205,12 @@ class Run:
 
     def tokens_learned(self) -> int:
         """Of the largest piece of a minibatch; a text that is longer is a piece of its own."""
+        return max(self.width, min(self.settings.micro_batch_tokens, self.minibatch()))
+
+    def minibatch(self) -> int:
+        """Tokens of the texts of one step."""
         parts = getattr(self.settings, "minibatches", 1)
-        whole = -(-self.n_texts // parts) * self.width
-        return max(self.width, min(self.settings.micro_batch_tokens, whole))
+        return -(-self.n_texts // parts) * self.width
 
     def tokens_read(self) -> int:
         """Of the most that goes through at once without gradients."""

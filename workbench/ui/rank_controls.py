@@ -248,7 +248,7 @@ class ToolButtons(QWidget):
             "edit": (self.tr("Edit"), self.tr("Change the active answer (← →)")),
             "write": (self.tr("Write"), self.tr("Write a better answer by hand")),
             "tag": (self.tr("Tags"), self.tr("Tags and a comment on the active answer")),
-            "all": (self.tr("Rank all"), self.tr("Rank all answers of this prompt")),
+            "all": (self.tr("All"), self.tr("Rank all answers of this prompt in order")),
         }
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)

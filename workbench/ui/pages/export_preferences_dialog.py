@@ -83,7 +83,7 @@ class ExportPreferencesDialog(QDialog):
         self.split.addItem(self.tr("training prompts"), "train")
         self.split.addItem(self.tr("held-out prompts"), "heldout")
         self.is_agreed = QCheckBox(self.tr("Only where all annotators agree"))
-        self.is_split = QCheckBox(self.tr("Training and held-out prompts in files of their own"))
+        self.is_split = QCheckBox(self.tr("Training and held-out prompts apart"))
         self.draws = QCheckBox(self.tr("Hold out 10 % of the prompts, drawn anew"))
         for box in (self.annotator, self.kind, self.tag, self.strength, self.split):
             box.currentIndexChanged.connect(self._count)
