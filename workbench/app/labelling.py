@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from workbench.app.quality import repeats
+from workbench.app.settings import UserSettings
 from workbench.cancel import CancelToken
 from workbench.config.annotator import AnnotatorSettings
 from workbench.data.records import Comparison, Completion, Prompt, Strength, Verdict
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 Queue = Literal["pending", "drafts", "ranked", "skipped"]
 MAX_PAIRS_PER_PROMPT = 6
+_AT_ONCE = 1000
 _N_RECENT = 20
 _N_FOR_ESTIMATE = 3
 _BATCH = 25
@@ -65,6 +67,22 @@ def next_item(ws: Workspace, after_id: int = 0) -> RankItem | None:
     """The first pair behind comparison `after_id` that this annotator has not judged."""
     comparison = ws.experiment.comparisons.next_pending(ws.annotator, after_id)
     return _to_item(ws, comparison) if comparison else None
+
+
+def choose_annotator(ws: Workspace, name: str) -> None:
+    """Let somebody else judge from now on; each has a queue of their own.
+
+    Raises:
+        UserError: The name is empty, or that of a machine's judgements.
+    """
+    name = " ".join(name.split())
+    if not name:
+        raise UserError("An annotator must have a name.", "Type the name of who judges.")
+    kind = ws.experiment.judgements.annotators().get(name, "person")
+    if kind not in ("person", "imported"):
+        raise UserError(f"{name} is no person: its judgements are {kind}.", "Take another name.")
+    replace(UserSettings.load(), annotator=name).save()
+    ws.annotator = name
 
 
 def is_pending(ws: Workspace, comparison_id: int) -> bool:
@@ -170,6 +188,11 @@ def undo(ws: Workspace) -> str | None:
 def redo(ws: Workspace) -> str | None:
     """Do the last undone change again; its name, None when there is none."""
     return ws.experiment.undo.redo()
+
+
+def is_long(ws: Workspace, *, is_undo: bool) -> bool:
+    """Whether the next undo or redo changes so many rows that it takes a moment."""
+    return ws.experiment.undo.next_size(is_undo=is_undo) > _AT_ONCE
 
 
 def undo_name(ws: Workspace) -> str | None:

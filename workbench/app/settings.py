@@ -32,6 +32,7 @@ class UserSettings:
         model_folders: Model folders outside the usual places.
         geometry: Size and place of the window, as Qt saves it.
         layout: Docks and columns of the window, as Qt saves it.
+        annotator: Who judges; empty for the name of the user of this machine.
         keys: Keys that the user chose, by command; an empty one takes the default away.
     """
 
@@ -40,6 +41,7 @@ class UserSettings:
     model_folders: tuple[Path, ...] = ()
     geometry: bytes = b""
     layout: bytes = b""
+    annotator: str = ""
     keys: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -59,6 +61,7 @@ class UserSettings:
             model_folders=_paths(values.get("model_folders")),
             geometry=_bytes(values.get("geometry")),
             layout=_bytes(values.get("layout")),
+            annotator=_text(values.get("annotator")),
             keys=_texts(values.get("keys")),
         )
 
@@ -74,6 +77,7 @@ class UserSettings:
         document.add("model_folders", [str(path) for path in self.model_folders])
         document.add("geometry", base64.b64encode(self.geometry).decode())
         document.add("layout", base64.b64encode(self.layout).decode())
+        document.add("annotator", self.annotator)
         document.add("keys", dict(self.keys))
         _path().parent.mkdir(parents=True, exist_ok=True)
         write_atomic(_path(), tomlkit.dumps(document).encode())
@@ -101,6 +105,10 @@ def _paths(value: Any) -> tuple[Path, ...]:
 def _texts(value: Any) -> dict[str, str]:
     pairs = value.items() if isinstance(value, dict) else ()
     return {name: text for name, text in pairs if isinstance(text, str)}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _bytes(value: Any) -> bytes:

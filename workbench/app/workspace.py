@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from workbench import __version__
 from workbench.app.logs import start_log
+from workbench.app.settings import UserSettings
 from workbench.cancel import CancelToken
 from workbench.config.algorithms import EVALUATION, Method
 from workbench.config.spec import Settings
@@ -64,7 +65,7 @@ class Workspace:
         runner: The one worker.
         readers: A second one beside it, for what only reads and nobody sees as a job.
         is_read_only: Whether nothing may be changed: another program holds the folder.
-        annotator: Who judges; the name of the user of this machine.
+        annotator: Who judges; the name that was chosen, or that of the user of this machine.
         keeps_core_free: Whether one core is left to the window while models compute. The
             window sets it; all cores at once cost it a factor of 7 to 40.
         live: Settings of running runs that may change, by run.
@@ -74,7 +75,7 @@ class Workspace:
         self.experiment = experiment
         self.path = experiment.path
         self.is_read_only = experiment.is_read_only
-        self.annotator = _user_name()
+        self.annotator = UserSettings.load().annotator or _user_name()
         self.keeps_core_free = False
         self.runner = JobRunner()
         self.readers = JobRunner()

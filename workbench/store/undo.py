@@ -157,6 +157,16 @@ class UndoJournal:
         )
         return name
 
+    def next_size(self, *, is_undo: bool) -> int:
+        """How many rows `undo` or `redo` would change."""
+        choose = "max(id)" if is_undo else "min(id)"
+        n = self._database.value(
+            "SELECT sum(last_id - first_id + 1) FROM changes WHERE operation_id ="
+            f" (SELECT {choose} FROM operations WHERE is_undone = ?)",
+            (int(not is_undo),),
+        )
+        return int(n or 0)
+
     def _step(self, choose: str, is_undo: bool) -> str | None:
         with self._database.write() as connection:
             found = connection.execute(choose).fetchone()

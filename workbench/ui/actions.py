@@ -73,6 +73,7 @@ _WRITING = {
     "edit.undo",
     "edit.redo",
     "answers.generate",
+    "rank.annotator",
     "rank.order",
     "train.start",
     "evaluate.start",
@@ -121,7 +122,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("rank.marks", "Mark differences", "-Label", "D", "Show or hide.", "rank"),
     Command("rank.markdown", "Markdown", "Label", "V", "Formatted or plain.", "rank"),
     Command("rank.reveal", "Show models", "Label", "M", "It is recorded.", "rank"),
-    Command("rank.order", "Order of the queue", "-Label", "", "Which pair comes next, and why."),
+    Command("rank.annotator", "Annotator", "-Label", "", "Who judges from now on."),
+    Command("rank.order", "Order of the queue", "Label", "", "Which pair comes next, and why."),
     Command("answers.generate", "Generate answers", "-Label", "Ctrl+Return", "For all prompts."),
     Command("preferences.judge", "AI judge", "Label", "", "Let a model judge pairs."),
     Command(

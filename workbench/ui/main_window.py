@@ -13,6 +13,7 @@ from workbench.app.workspace import Workspace
 from workbench.jobs.runner import Job
 from workbench.ui import progress
 from workbench.ui.actions import PAGES, Actions, translate
+from workbench.ui.annotator_choice import AnnotatorChoice
 from workbench.ui.bridge import JobBridge
 from workbench.ui.crash import copy_report
 from workbench.ui.job_news import JobNews
@@ -131,6 +132,7 @@ class MainWindow(QMainWindow):
         on("file.quit", self.close)
         on("rank.focus", self.dock.toggle_focus)
         on("rank.maximise", self.dock.toggle_maximised)
+        on("rank.annotator", AnnotatorChoice(self.ws, self.context, self).ask)
         on("rank.order", QueueKeeper(self.ws, self.context, self).ask)
         on("job.pause", self.job_bar.toggle_pause)
         on("job.stop", self.job_bar.stop)

@@ -37,6 +37,7 @@ from workbench.ui.rank_keys import CHOICES, command_of
 from workbench.ui.rank_tools import AnswerTools
 from workbench.ui.rank_views import AnswerPane, NothingToRank, PromptView, scroll_together
 from workbench.ui.ranking_mode import RankingMode
+from workbench.ui.stepping import Stepping
 from workbench.ui.theme import repolish
 from workbench.ui.timers import single_shot
 from workbench.ui.word_diff import Spans, differences
@@ -101,8 +102,8 @@ class RankPanel(QWidget):
 
     def _bind(self, actions: Actions) -> None:
         """Menu and palette do what the keys do."""
-        actions.on("edit.undo", self.undo)
-        actions.on("edit.redo", self.redo)
+        actions.on("edit.undo", self.steps.undo)
+        actions.on("edit.redo", self.steps.redo)
         self._commands: dict[str, Callable[[], object]] = {
             **{choice: partial(self.judge, choice) for choice in CHOICES},
             "rate": self.tools.rate,
@@ -120,6 +121,9 @@ class RankPanel(QWidget):
 
     def _build(self) -> None:
         theme = self._context.theme
+        self.steps = Stepping(self._ws, self._context, self)
+        self.steps.stepped.connect(self._after_step)
+        self.steps.waiting.connect(self._wait)
         self.head = RankHead(theme)
         self.prompt = PromptView()
         self.pane_a, self.pane_b = AnswerPane("a", theme), AnswerPane("b", theme)
@@ -137,8 +141,8 @@ class RankPanel(QWidget):
         self.ranking.left.connect(self._leave_ranking)
         self.buttons = JudgeButtons(self._context.actions)
         self.buttons.chosen.connect(self.judge)
-        self.buttons.undo_wanted.connect(self.undo)
-        self.buttons.redo_wanted.connect(self.redo)
+        self.buttons.undo_wanted.connect(self.steps.undo)
+        self.buttons.redo_wanted.connect(self.steps.redo)
         self.more = ToolButtons(self._context.actions)
         self.more.wanted.connect(lambda name: self._commands[name]())
         self.progress = ProgressLine()
@@ -165,7 +169,7 @@ class RankPanel(QWidget):
         self._stack.addWidget(self.empty)
         self.header = RankHeader()
         self.header.restore_wanted.connect(self.restore_wanted)
-        self.header.undo.clicked.connect(self.undo)
+        self.header.undo.clicked.connect(self.steps.undo)
         self.header.queue_chosen.connect(self.visit)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(12, 8, 12, 12)
@@ -202,6 +206,11 @@ class RankPanel(QWidget):
         if self.item is None or not self._may_stay(self.item):
             self._show(labelling.next_item(self._ws))
         self._soon.start()
+
+    def refresh_queue(self) -> None:
+        """Begin with the first pair that waits: somebody else judges now."""
+        self._history.clear()
+        self.visit("pending")
 
     def show_comparison(self, comparison_id: int) -> None:
         """Show one pair, judged already or not, and take the keys."""
@@ -275,24 +284,15 @@ class RankPanel(QWidget):
         self.tools.reveal()
         self.head.set_revealed(self.tools.is_revealed)
 
-    def undo(self) -> None:
-        """Take back the last change and show its pair again."""
-        self._step_back_or_forth(labelling.undo, self.tr("There is nothing to undo."))
-
-    def redo(self) -> None:
-        """Do the last undone change again."""
-        self._step_back_or_forth(labelling.redo, self.tr("There is nothing to redo."))
-
-    def _step_back_or_forth(self, step: Callable[[Workspace], str | None], nothing: str) -> None:
-        found: list[str | None] = []
-        if not self._done(lambda: found.append(step(self._ws))):
-            return
+    def _after_step(self) -> None:
+        """After undo or redo, show the pair that it was about."""
         self._ahead = None
-        if found[0] is None:
-            self._context.notify("info", nothing, "")
-            return
         self._show(self._taken_back() or labelling.next_item(self._ws))
         self._changed()
+
+    def _wait(self, is_waiting: bool) -> None:
+        """While much is undone nothing is judged: it would wait for the database."""
+        self.setEnabled(not is_waiting)
 
     def _taken_back(self) -> RankItem | None:
         """The pair judged last, when its judgement does not stand any more."""
@@ -396,9 +396,9 @@ class RankPanel(QWidget):
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """The ranking keys. They come here only while the panel or a part of it has focus."""
         if event.matches(QKeySequence.StandardKey.Undo):
-            self.undo()
+            self.steps.undo()
         elif event.matches(QKeySequence.StandardKey.Redo) or _is_ctrl_y(event):
-            self.redo()
+            self.steps.redo()
         elif event.key() in _SIDES and not event.modifiers():
             self.tools.choose(_SIDES[event.key()])
         elif command := command_of(event, self._context.actions):

@@ -238,7 +238,7 @@ def test_chosen_pairs_are_deleted_and_come_back(qtbot: QtBot, ws: Workspace, ope
     assert page.table.current().judgement.id == 2
     assert labelling.progress(ws).n_total == 4
     assert labelling.undo_name(ws) == "deleted 2 pairs"
-    page.window().rank.undo()
+    page.window().rank.steps.undo()
     qtbot.waitUntil(lambda: ids(page) == [4, 3, 2, 1])
     assert labelling.progress(ws).n_total == 6
 

@@ -12,8 +12,10 @@ from pytestqt.qtbot import QtBot
 
 from tests.ui.labelling.data import add_pair, add_pairs, answer, prompt
 from workbench.app import feedback, labelling, quality
+from workbench.app.settings import UserSettings
 from workbench.app.workspace import Workspace
 from workbench.config.quality import QualitySettings
+from workbench.ui.annotator_choice import AnnotatorChoice
 from workbench.ui.answer_editor import AnswerEditor
 from workbench.ui.rank_panel import RankPanel
 from workbench.ui.remark_dialog import RemarkDialog
@@ -370,3 +372,46 @@ def test_another_key_judges_and_stands_on_the_button(qtbot, ws, open_panel) -> N
     qtbot.keyClick(panel, Key.Key_F)
     assert rows(ws.path, "SELECT verdict FROM judgements") == [("first",)]
     assert panel.buttons.by_verdict["first"]._key == "F"
+
+
+def test_undoing_very_much_leaves_the_window_free(
+    qtbot, ws, open_panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labelling, "_AT_ONCE", 5)
+    add_pairs(ws, 1)
+    first = labelling.next_item(ws)
+    ids = ws.experiment.prompts.add_many([prompt(f"Many {i}") for i in range(50)])
+    panel = open_panel()
+    qtbot.keyClick(panel, Key.Key_Z, CTRL)
+    assert not panel.isEnabled()
+    qtbot.waitUntil(panel.isEnabled, timeout=10_000)
+    assert ws.experiment.prompts.count() == 1
+    panel.setFocus()
+    qtbot.keyClick(panel, Key.Key_Y, CTRL)
+    qtbot.waitUntil(lambda: ws.experiment.prompts.count() == 1 + len(ids), timeout=10_000)
+    qtbot.waitUntil(panel.isEnabled, timeout=10_000)
+    assert panel.item.comparison.id == first.comparison.id
+
+
+def test_a_second_annotator_has_a_queue_of_their_own(qtbot, ws, open_panel) -> None:
+    add_pairs(ws, 2)
+    panel = open_panel()
+    first, me = panel.item.comparison.id, ws.annotator
+    qtbot.keyClick(panel, Key.Key_1)
+    qtbot.keyClick(panel, Key.Key_1)
+    assert panel.item is None
+    window = panel.window()
+    window.actions_["rank.annotator"].trigger()
+    choice = window.findChild(AnnotatorChoice)
+    choice.name.setCurrentText("  ")
+    choice._take()
+    assert "must have a name" in choice.remark.text()
+    choice.name.setCurrentText("Ada")
+    choice._take()
+    assert panel.item.comparison.id == first
+    panel.setFocus()
+    qtbot.keyClick(panel, Key.Key_2)
+    said = rows(ws.path, "SELECT annotator, verdict FROM judgements ORDER BY id")
+    assert said == [(me, "first"), (me, "first"), ("Ada", "second")]
+    # The next window remembers who judges.
+    assert UserSettings.load().annotator == "Ada"
