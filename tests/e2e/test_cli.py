@@ -3,6 +3,7 @@ import json
 import pytest
 
 from workbench.cli import main
+from workbench.store.experiment import Experiment
 
 _NO_SHARES = ("--share-uncertainty=0", "--share-diversity=0", "--share-random=0")
 
@@ -102,6 +103,11 @@ def test_quality_of_labels_is_told_in_sentences_and_as_json(experiment, tmp_path
     told = json.loads(capsys.readouterr().out)
     assert told["verdict"]["state"] == "bad"
     assert {f["key"] for f in told["findings"]} >= {"amount", "length", "again"}
+    keeping = ["quality", "--several", "majority", "--keep-rule", "--experiment", str(experiment)]
+    assert main(keeping) == 0
+    with Experiment.open(experiment) as opened:
+        assert opened.settings.get("aggregation")["several"] == "majority"
+    capsys.readouterr()
     assert main(["quality", "--annotator", "zed", "--experiment", str(experiment)]) == 2
     assert "zed has judged nothing here" in capsys.readouterr().err
 

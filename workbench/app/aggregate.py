@@ -27,6 +27,7 @@ AUTHORITY: Mapping[AnnotatorKind, int] = {"person": 3, "imported": 2, "ai": 1, "
 CLEARLY_APART = 3
 """Ratings this many stars apart say "clearly better", nearer ones "slightly"."""
 
+_RULE = "aggregation"
 _Outcome = Literal["first", "second", "neither", "skip"]
 _Pair = tuple[int, int]  # ids of two answers, the smaller one first
 
@@ -70,6 +71,27 @@ class ModelStrength:
         return Estimate(value, low, high, self.strength.n)
 
 
+def rule_of(ws: Workspace) -> AggregationSettings:
+    """The rule by which this experiment's models learn; the default until it says otherwise."""
+    stored = dict(ws.experiment.settings.get(_RULE, {}))
+    known = {k: v for k, v in stored.items() if k in AggregationSettings.model_fields}
+    try:
+        return AggregationSettings(**known)
+    except ValueError:
+        # Written by another version, whose bounds were others.
+        return AggregationSettings()
+
+
+def save_rule(ws: Workspace, rule: AggregationSettings) -> None:
+    """Let the models of this experiment learn by this rule from now on.
+
+    Raises:
+        UserError: It is open read-only.
+    """
+    ws.check_writable()
+    ws.experiment.settings.set(_RULE, rule.model_dump())
+
+
 def preferences(ws: Workspace, rule: AggregationSettings) -> list[Preference]:
     """Chosen over rejected, one per pair of answers, as the rule has it.
 
@@ -77,6 +99,8 @@ def preferences(ws: Workspace, rule: AggregationSettings) -> list[Preference]:
     strength is the mean of what they said, rounded down. `comparison_id` is 0 where only ratings
     tell of the pair; these come last.
     """
+    if rule == AggregationSettings():
+        return ws.experiment.judgements.preferences()  # the same, and quicker
     chosen = [
         (votes, winner, strength)
         for votes in _counting(ws, rule)

@@ -7,9 +7,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from workbench.app import aggregate
 from workbench.app.answers import all_prompts
 from workbench.app.judge_records import weights
 from workbench.app.workspace import MIN_PAIRS, Workspace
+from workbench.config.aggregation import AggregationSettings
 from workbench.config.algorithms import BEST_OF_N, REWARD, Algorithm
 from workbench.config.judge import JudgeSettings
 from workbench.config.training import TrainingSettings
@@ -47,6 +49,8 @@ def collect(
             "labels_digest": labels_digest(pairs),
             "annotators": sorted({f"{p.annotator} ({p.annotator_kind})" for p in pairs}),
         }
+        if (rule := aggregate.rule_of(ws)) != AggregationSettings():
+            facts["rule"] = rule.model_dump()
     if "feedback" in how.needs:
         feedback = _feedback(ws)
         data = replace(data, feedback=tuple(feedback))
@@ -101,10 +105,14 @@ def usable_pairs(ws: Workspace) -> tuple[list[Preference], int]:
     weight = weights(ws)
     preferences = [
         replace(p, weight=weight.get(p.annotator, _AI_WEIGHT)) if p.annotator_kind == "ai" else p
-        for p in ws.experiment.judgements.preferences()
+        for p in _preferences(ws)
     ]
     differing = [p for p in preferences if p.chosen.strip() != p.rejected.strip()]
     return differing, len(preferences) - len(differing)
+
+
+def _preferences(ws: Workspace) -> list[Preference]:
+    return aggregate.preferences(ws, aggregate.rule_of(ws))
 
 
 def too_few(n_pairs: int, where: str = "") -> UserError:
@@ -136,15 +144,17 @@ def _prompts(ws: Workspace) -> Sequence[Prompt]:
 
 def _feedback(ws: Workspace) -> list[Feedback]:
     """Chosen answers are good, rejected ones and those of "both bad" are bad."""
-    judgements = ws.experiment.judgements
     found = []
-    for pair in judgements.preferences():
+    preferences = _preferences(ws)
+    decided = {pair.comparison_id for pair in preferences}
+    for pair in preferences:
         found += [
             Feedback(pair.prompt, pair.chosen, True),
             Feedback(pair.prompt, pair.rejected, False),
         ]
-    for undecided in judgements.ties():
-        if undecided.judgement.verdict == "both_bad":
+    for undecided in ws.experiment.judgements.ties():
+        said = undecided.judgement
+        if said.verdict == "both_bad" and said.comparison_id not in decided:
             texts = (undecided.first_text, undecided.second_text)
             found += [Feedback(undecided.prompt, text, False) for text in texts]
     unique = {
@@ -164,7 +174,7 @@ def _feedback(ws: Workspace) -> list[Feedback]:
 def _demonstrations(ws: Workspace, settings: TrainingSettings) -> list[Answered]:
     """Answers of people, those that were chosen in a pair, or those that best of n kept."""
     source = getattr(settings, "answers_from", "both")
-    preferences = ws.experiment.judgements.preferences()
+    preferences = _preferences(ws)
     rejected = {(p.prompt.id, p.rejected) for p in preferences}
     found: list[Answered] = []
     texts = ws.experiment.completions

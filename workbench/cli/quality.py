@@ -27,6 +27,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--annotator", metavar="NAME", help="whose labels (default: yours, else whose are most)"
     )
+    parser.add_argument(
+        "--keep-rule", action="store_true", help="let models learn by this rule from now on"
+    )
     RULE.add_to(parser)
 
 
@@ -40,7 +43,10 @@ def report(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
         raise UserError(
             f"{options.annotator} has judged nothing here.", f"There are labels of {names}."
         )
-    models = aggregate.model_strengths(ws, RULE.read(options))
+    rule = RULE.read(options, aggregate.rule_of(ws))
+    if options.keep_rule:
+        aggregate.save_rule(ws, rule)
+    models = aggregate.model_strengths(ws, rule)
     values = found.to_dict() | {"models": quality.plain(models)}
     show.result(values, "\n".join([*_lines(found), *_model_lines(models)]))
     return Outcome.DONE

@@ -26,10 +26,11 @@ class AggregationSettings(Settings):
         le=1.0,
     )
     stars_apart: int = hyper(
-        2,
+        0,
         "Stars apart",
         "Answers of one prompt that an annotator rated at least this many stars apart count as a "
-        "preference of theirs, where they did not judge the pair itself. 0 leaves ratings out.",
+        "preference of theirs, where they did not judge the pair itself; 2 is usual. 0 leaves "
+        "ratings out.",
         unit="stars",
         ge=0,
         le=4,

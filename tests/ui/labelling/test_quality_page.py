@@ -10,10 +10,12 @@ from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from tests.unit.app.test_quality import fair, fill, for_first, judge, repeat
-from workbench.app import labelling, quality
+from workbench.app import aggregate, labelling, quality
 from workbench.app.workspace import Workspace
+from workbench.config.aggregation import AggregationSettings
 from workbench.store.labels import Label
 from workbench.ui.main_window import MainWindow
+from workbench.ui.pages.aggregation_dialog import AggregationDialog
 from workbench.ui.pages.page import Page
 from workbench.ui.pages.quality import QualityPage
 
@@ -162,6 +164,19 @@ def test_the_rate_of_repeats_is_kept_in_the_experiment(
     page.rate.setCurrentIndex(page.rate.findText("20 %"))
     page.rate.activated.emit(page.rate.currentIndex())
     assert quality.settings(ws).repeat_rate == pytest.approx(0.2)
+
+
+def test_the_rule_for_preferences_is_chosen_in_a_dialog(
+    qtbot: QtBot, ws: Workspace, open_page: OpenPage
+) -> None:
+    page = opened(qtbot, open_page)
+    qtbot.mouseClick(page.rule_button, Qt.MouseButton.LeftButton)
+    dialog = page.window().findChild(AggregationDialog)
+    assert dialog is not None
+    assert dialog.rule() == AggregationSettings()
+    dialog.form.set_values({"several": "majority", "stars_apart": 2})
+    qtbot.mouseClick(dialog.use, Qt.MouseButton.LeftButton)
+    assert aggregate.rule_of(ws) == AggregationSettings(several="majority", stars_apart=2)
 
 
 def test_reading_goes_on_beside_the_window_and_ends_with_it(

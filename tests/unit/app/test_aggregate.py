@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 from tests.close import FLOAT64, assert_close
-from workbench.app import aggregate, feedback, labelling
+from workbench.app import aggregate, feedback, labelling, training_data
 from workbench.app.workspace import Workspace
 from workbench.config.aggregation import AggregationSettings
+from workbench.config.algorithms import ALGORITHMS, REWARD
+from workbench.config.reward_model import RewardModelSettings
 from workbench.data.records import Message, NewCompletion, NewPrompt, Verdict
+from workbench.errors import UserError
 from workbench.objectives.agreement import bradley_terry
 
-AUTHORITY = AggregationSettings()
+AUTHORITY = AggregationSettings(stars_apart=2)
 MAJORITY = AggregationSettings(several="majority")
 
 
@@ -90,7 +93,7 @@ def test_ratings_far_enough_apart_are_preferences(ws) -> None:
     assert {(p.annotator, p.annotator_kind) for p in found} == {(ws.annotator, "person")}
     nearer = AggregationSettings(stars_apart=1)
     assert set(chosen(ws, nearer)) == {("five", "three"), ("five", "two"), ("three", "two")}
-    assert chosen(ws, AggregationSettings(stars_apart=0)) == []
+    assert chosen(ws, AggregationSettings()) == []
 
 
 def test_ratings_of_two_people_do_not_mix_and_a_pair_judged_goes_before_them(ws) -> None:
@@ -212,6 +215,53 @@ def test_one_model_alone_has_no_strength(ws) -> None:
     say(ws, pair(ws, one, other, prompt), "first", "ada")
     assert aggregate.model_strengths(ws, AUTHORITY) == ()
     assert aggregate.answer_strengths(ws, AUTHORITY)[prompt][0].answer_id == one
+
+
+def test_models_learn_by_the_rule_that_the_experiment_keeps(ws) -> None:
+    """Of three people two prefer the other answer; the last of them decides by authority."""
+    for i in range(3):
+        prompt, (one, other) = add(ws, f"one {i}", f"other {i}")
+        comparison = pair(ws, one, other, prompt)
+        for who, verdict in (("bob", "second"), ("cat", "second"), ("ada", "first")):
+            say(ws, comparison, verdict, who)
+    assert aggregate.rule_of(ws) == AggregationSettings()
+    pairs, _ = training_data.usable_pairs(ws)
+    assert [p.chosen for p in pairs] == ["one 0", "one 1", "one 2"]
+    aggregate.save_rule(ws, MAJORITY)
+    assert aggregate.rule_of(ws) == MAJORITY
+    pairs, _ = training_data.usable_pairs(ws)
+    assert [(p.chosen, p.annotator) for p in pairs] == [
+        (f"other {i}", "bob, cat") for i in range(3)
+    ]
+    ws.experiment.settings.set("aggregation", {"several": "dice", "stars_apart": 2})
+    assert aggregate.rule_of(ws) == AggregationSettings()
+
+
+def test_a_run_keeps_the_rule_that_it_learned_by(ws) -> None:
+    for i in range(9):
+        prompt, (one, other) = add(ws, f"one {i}", f"other {i}")
+        say(ws, pair(ws, one, other, prompt), "first", "ada", strength=2)
+    _, facts = training_data.collect(ws, REWARD, RewardModelSettings())
+    assert "rule" not in facts
+    rule = AggregationSettings(least_strength=2)
+    aggregate.save_rule(ws, rule)
+    _, facts = training_data.collect(ws, REWARD, RewardModelSettings())
+    assert facts["rule"] == rule.model_dump()
+
+
+def test_what_a_majority_prefers_is_not_both_bad(ws) -> None:
+    """For learning from single answers: by authority the pair is bad, by majority one is good."""
+    for i in range(9):
+        prompt, (one, other) = add(ws, f"one {i}", f"other {i}")
+        comparison = pair(ws, one, other, prompt)
+        for who, verdict in (("bob", "first"), ("cat", "first"), ("ada", "both_bad")):
+            say(ws, comparison, verdict, who)
+    with pytest.raises(UserError, match="0 answers called good and 18 called bad"):
+        training_data.collect(ws, ALGORITHMS["kto"], ALGORITHMS["kto"].settings())
+    aggregate.save_rule(ws, MAJORITY)
+    data, _ = training_data.collect(ws, ALGORITHMS["kto"], ALGORITHMS["kto"].settings())
+    assert {f.answer[:3] for f in data.feedback if f.is_desirable} == {"one"}
+    assert len(data.feedback) == 18
 
 
 def test_nothing_said_is_nothing_aggregated(ws) -> None:

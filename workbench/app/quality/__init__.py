@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from workbench.app.aggregate import model_strengths
+from workbench.app.aggregate import model_strengths, rule_of
 from workbench.app.quality import agreement, habits, pace, repeats
 from workbench.app.quality.findings import (
     LISTED,
@@ -31,7 +31,6 @@ from workbench.app.quality.repeats import (
 )
 from workbench.app.workspace import Workspace
 from workbench.cancel import CancelToken
-from workbench.config.aggregation import AggregationSettings
 from workbench.events import Event, Progress
 from workbench.jobs.runner import Job, Working
 from workbench.store.labels import Label
@@ -68,7 +67,7 @@ def measure(ws: Workspace, annotator: str | None = None) -> Job:
 def _measure(ws: Workspace, annotator: str | None, cancel: CancelToken) -> Working:
     yield Progress(0, 0, "Reading the labels")
     found = report(ws, annotator, cancel.raise_if_cancelled)
-    models = model_strengths(ws, AggregationSettings(), cancel.raise_if_cancelled)
+    models = model_strengths(ws, rule_of(ws), cancel.raise_if_cancelled)
     return {"report": found, "models": models}
 
 

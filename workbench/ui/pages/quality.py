@@ -15,12 +15,13 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from workbench.app import quality
+from workbench.app import aggregate, quality
 from workbench.app.aggregate import ModelStrength
 from workbench.app.quality import Disagreement, FastLabel, Finding, QualityReport, Tenth
 from workbench.app.workspace import Workspace
 from workbench.data.records import Verdict as Said
 from workbench.jobs.runner import Job
+from workbench.ui.pages.aggregation_dialog import AggregationDialog
 from workbench.ui.pages.drift_chart import Curve, DriftChart
 from workbench.ui.pages.findings_list import FindingsList
 from workbench.ui.pages.interval_plot import IntervalPlot, Share
@@ -78,6 +79,15 @@ class QualityPage(Page):
             self.tr("Share of judged pairs that come again unannounced, half with swapped sides")
         )
         self.rate.activated.connect(self._save_rate)
+        self.rule_button = button(self.tr("Rule for preferences"), "quiet", icon="settings")
+        self.rule_button.clicked.connect(self.ask_rule)
+        self.rule_button.setEnabled(not self.ws.is_read_only)
+        self.rule_button.setToolTip(
+            self.tr("Not while the experiment is open read-only.")
+            if self.ws.is_read_only
+            else self.tr("Who decides where annotators differ, and whether ratings count")
+        )
+        self.header.add_action(self.rule_button)
         self.header.add_action(self.annotators)
         self.header.add_action(label(self.tr("Hidden repeats"), "muted"))
         self.header.add_action(self.rate)
@@ -215,6 +225,14 @@ class QualityPage(Page):
         for rate in sorted({*_RATES, now}):
             self.rate.addItem(percent(rate) if rate else self.tr("none"), rate)
         self.rate.setCurrentIndex(self.rate.findData(now))
+
+    def ask_rule(self) -> None:
+        """By which rule labels become what models learn."""
+        dialog = AggregationDialog(aggregate.rule_of(self.ws), self.window())
+        dialog.accepted.connect(lambda: aggregate.save_rule(self.ws, dialog.rule()))
+        dialog.accepted.connect(self.context.bridge.experiment_changed.emit)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
 
     def hideEvent(self, event: QHideEvent) -> None:
         """What is not seen need not be read; `refresh` comes with the next showing."""
