@@ -123,9 +123,23 @@ def sentences(shown: Agreement) -> list[str]:
             f"On {shown.n_contradictions} pairs it went with the side and not with the answer; "
             "these count as ties."
         )
+    if shown.n_contradictions > kappa.n / 2:
+        said.append("A larger model, or a clearer template, may read the answers themselves.")
     if shown.n_unreadable:
         said.append(f"On {shown.n_unreadable} pairs it named neither answer.")
     return said
+
+
+def cost_sentence(ws: Workspace, name: str) -> str:
+    """What a judge has cost so far, in a sentence; empty before its first answer."""
+    cost = ws.experiment.ai_answers.cost(name)
+    if not cost.n_answers:
+        return ""
+    tokens = f"{cost.n_tokens:,} tokens" if cost.n_tokens else "tokens not counted by the server"
+    return (
+        f"Asked so far: {cost.n_answers} questions, {tokens}, {cost.seconds:.0f} s of answering "
+        f"({cost.seconds / cost.n_answers:.2f} s each)."
+    )
 
 
 def meaning(kappa: Estimate) -> str:

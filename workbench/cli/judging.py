@@ -68,7 +68,8 @@ def judge(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
     if options.which == "agree-check":
         name = judge_records.name_of(ws, settings)
         shown = judge_agreement.show_agreement(ws, name)
-        show.result(_values(shown), "\n".join([name, *_lines(shown)]))
+        cost = judge_agreement.cost_sentence(ws, name)
+        show.result(_values(shown), "\n".join(filter(None, [name, *_lines(shown), cost])))
     return outcome
 
 

@@ -22,7 +22,7 @@ import httpx2
 
 from workbench.cancel import CancelToken
 from workbench.config.judge import KEY_VARIABLE, JudgeSettings
-from workbench.errors import Cancelled, EnvironmentProblem, UserError
+from workbench.errors import Cancelled, EnvironmentProblem, UserError, WorkbenchError
 from workbench.rewards.endpoint_reply import (
     NonsenseError,
     Reply,
@@ -84,6 +84,7 @@ class EndpointJudge:
         self._address = _address(settings.url)
         self._has_logprobs: bool | None = None
         self._n_answered = 0
+        self._problem: WorkbenchError | None = None
         self._notes: deque[str] = deque()
         self._runner = asyncio.Runner()
         self._client: httpx2.AsyncClient | None = None
@@ -92,6 +93,7 @@ class EndpointJudge:
         """Answers as they come, and why there is a wait; see `Judge.ask`."""
         waiting = deque(enumerate(questions))
         pending: _Tasks = {}
+        self._problem = None
         try:
             while waiting or pending:
                 self._begin(waiting, pending)
@@ -104,15 +106,26 @@ class EndpointJudge:
                 done = self._runner.run(self._some(pending))
                 while self._notes:
                     yield Note(self._notes.popleft())
-                # What was answered first: it is paid, and an error ends all.
-                for task in sorted(done, key=lambda task: task.exception() is not None):
-                    i = pending.pop(task)
-                    try:
-                        yield i, task.result()
-                    except Cancelled:
-                        self._cancel.raise_if_cancelled()  # else a stop, and others may still come
+                for task in done:
+                    i, answer = pending.pop(task), self._answer_of(task)
+                    if answer is not None:
+                        yield i, answer
+                if self._problem is not None:
+                    waiting.clear()  # what is under way is paid, so it may come to its end
+            if self._problem is not None:
+                raise self._problem
         finally:
             self._abandon(pending)
+
+    def _answer_of(self, task: asyncio.Task[Answer]) -> Answer | None:
+        """None where there is none: of a stop, or of trouble, the first of which is kept."""
+        try:
+            return task.result()
+        except Cancelled:
+            self._cancel.raise_if_cancelled()
+        except WorkbenchError as problem:
+            self._problem = self._problem or problem
+        return None
 
     def close(self) -> None:
         """Close the connections."""
@@ -262,7 +275,7 @@ class EndpointJudge:
         self._notes.append(note)
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            if self._cancel.should_stop:
+            if self._cancel.should_stop or self._problem is not None:
                 raise Cancelled
             await asyncio.sleep(min(left, _POLL_S))
 

@@ -207,7 +207,12 @@ def test_a_judge_that_goes_with_the_side_finds_only_ties(
     assert set(ai_verdicts(ws).values()) == {"tie"}
     assert found.n_contradictions == 12
     assert found.overall.value == pytest.approx(0.0)
-    assert "went with the side" in " ".join(judge_agreement.sentences(found))
+    text = " ".join(judge_agreement.sentences(found))
+    assert "went with the side" in text
+    assert "A larger model" in text
+    cost = judge_agreement.cost_sentence(ws, found.judge)
+    assert "24 questions, 1,200 tokens" in cost
+    assert judge_agreement.cost_sentence(ws, "nobody") == ""
 
 
 def test_identical_answers_are_a_tie_without_asking(

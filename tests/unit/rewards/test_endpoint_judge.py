@@ -357,6 +357,49 @@ def test_nothing_is_asked_during_a_pause(server: Server) -> None:
         assert len([told for told in answering if not isinstance(told, Note)]) == 1
 
 
+def test_an_error_does_not_wait_for_those_that_wait(server: Server) -> None:
+    together = threading.Barrier(2, timeout=5.0)
+
+    def gone(handler: Handler) -> None:
+        together.wait()
+        time.sleep(0.2)
+        handler.error(404, "gone")
+
+    def waits(handler: Handler) -> None:
+        together.wait()
+        busy(handler, Retry_After="30")
+
+    server.script.extend([gone, waits])
+    start = time.monotonic()
+    with pytest.raises(UserError, match="gone"):
+        ask(server, QUESTIONS, concurrency=2)
+    assert time.monotonic() - start < 5.0
+    assert len(server.asked) == 2
+
+
+def test_what_is_answered_meanwhile_comes_before_the_error(server: Server) -> None:
+    together = threading.Barrier(2, timeout=5.0)
+
+    def gone(handler: Handler) -> None:
+        together.wait()
+        handler.error(404, "gone")
+
+    def answered(handler: Handler) -> None:
+        together.wait()
+        time.sleep(0.3)
+        handler.reply(handler.answer())
+
+    server.script.extend([gone, answered])
+    judge = EndpointJudge(settings(server, concurrency=2), "", CancelToken())
+    with closing(judge):
+        answering = judge.ask(QUESTIONS)
+        told = next(answering)
+        assert not isinstance(told, Note)
+        assert told[1].p_shown_first is not None
+        with pytest.raises(UserError, match="gone"):
+            next(answering)
+
+
 def test_odd_probabilities_do_not_break_it(server: Server) -> None:
     def strange(handler: Handler) -> None:
         value = handler.answer()

@@ -43,6 +43,7 @@ class _State:
     n_to_try: int
     rest: Outlook
     found: Agreement
+    cost: str
     differing: list[Opinion]
 
 
@@ -178,7 +179,8 @@ class JudgeDialog(QDialog):
     def _show_agreement(self, state: _State) -> None:
         n = state.found.overall.n
         if n or state.found.n_unreadable:
-            self.found.setText("\n".join(judge_agreement.sentences(state.found)))
+            said = [*judge_agreement.sentences(state.found), state.cost]
+            self.found.setText("\n".join(said))
             judge_agreement.mark_shown(self._ws, state.found)
         else:
             self.found.setText(
@@ -322,6 +324,7 @@ def _state(ws: Workspace, settings: JudgeSettings) -> _State:
         n_to_try=judging.outlook(ws, settings, "agree-check").n_pairs,
         rest=judging.outlook(ws, settings, "pending"),
         found=judge_agreement.agreement(ws, name, settings.tie_margin),
+        cost=judge_agreement.cost_sentence(ws, name),
         differing=judge_agreement.disagreements(ws, name, settings.tie_margin),
     )
 
