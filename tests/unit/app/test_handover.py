@@ -500,3 +500,10 @@ def test_several_cards_keep_the_batch():
         )
         assert n * each * passes == 32
         assert n in (8, 16)
+
+
+def test_pairs_that_count_less_here_are_told():
+    for n_lighter in (0, 3):
+        made = plan("dpo", n_lighter=n_lighter)
+        text = launch.text(made, trl.translate(made), openrlhf.translate(made))
+        assert ("3 pairs are labels of an AI judge" in text) == bool(n_lighter)

@@ -275,6 +275,7 @@ def _plan(job: _Job, n_prompts: int) -> Plan:
         has_reward_model=job.reward_model is not None,
         has_start_adapter=job.start_adapter is not None,
         n_prompts=n_prompts,
+        n_lighter=sum(pair.weight < 1 for pair in job.data.preferences),
     )
 
 

@@ -160,6 +160,11 @@ def _carried(plan: Plan, by_trl: Translation, by_openrlhf: Translation) -> list[
         there = [by.cell(name, value) or "-" for by in (by_trl, by_openrlhf)]
         lines.append(f"| {name} | {value} | {there[0]} | {there[1]} |")
     lost = [*_lost(plan, by_trl, "TRL"), *_lost(plan, by_openrlhf, "OpenRLHF")]
+    if plan.n_lighter:
+        lost.append(
+            f"- {plan.n_lighter} pairs are labels of an AI judge and count less here, with the "
+            "worker too; TRL and OpenRLHF count all alike. `annotator_kind` tells them apart."
+        )
     if lost:
         lines += ["", "Not carried over:", "", *lost]
     return [*lines, ""]

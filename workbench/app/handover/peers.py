@@ -28,6 +28,7 @@ class Plan:
         has_reward_model: Whether `reward_model/` is in the bundle.
         has_start_adapter: Whether training starts from `start_adapter/` and not from the base.
         n_prompts: Prompts in `data/prompts.jsonl`.
+        n_lighter: Pairs that count less than others here, as those of AI judges do.
     """
 
     algorithm: str
@@ -41,6 +42,7 @@ class Plan:
     has_reward_model: bool
     has_start_adapter: bool
     n_prompts: int
+    n_lighter: int = 0
 
     @property
     def values(self) -> dict[str, Any]:
