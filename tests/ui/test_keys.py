@@ -8,6 +8,7 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
+from tests.ui.labelling.data import add_pairs
 from workbench.app.settings import UserSettings
 from workbench.app.workspace import Workspace
 from workbench.errors import UserError
@@ -247,6 +248,7 @@ def test_menus_tooltips_palette_and_keycaps_follow(qtbot: QtBot, window: MainWin
         ("train.settings", "F3"),
         ("rank.maximise", "F12"),
         ("rank.tie", "X"),
+        ("edit.undo", "Ctrl+U"),
         ("view.palette", "Ctrl+P"),
     ):
         actions.set_key(command_id, key)
@@ -257,6 +259,9 @@ def test_menus_tooltips_palette_and_keycaps_follow(qtbot: QtBot, window: MainWin
         "Ctrl+J": window.job_bar.log_button,
         "Ctrl+Alt+P": window.job_bar.pause_button,
         "F7": window.menu_end._rank,
+        "F12": window.rank.header.restore,
+        "X": window.rank.buttons.by_verdict["tie"],
+        "Ctrl+U": window.rank.buttons.undo,
         "Ctrl+Shift+R": answers.generate_button,  # type: ignore[attr-defined]
         "F3": reward.column.button,  # type: ignore[attr-defined]
     }
@@ -264,6 +269,18 @@ def test_menus_tooltips_palette_and_keycaps_follow(qtbot: QtBot, window: MainWin
     assert window.dock._button.toolTip().endswith("(F12)")
     qtbot.keyClick(QApplication.focusWidget() or window, Qt.Key.Key_P, CTRL)
     qtbot.waitUntil(lambda: bool(window.findChildren(Palette)))
+
+
+def test_a_chosen_key_judges_and_the_old_one_does_not(qtbot: QtBot, window: MainWindow) -> None:
+    add_pairs(window.ws, 2)
+    window.bridge.experiment_changed.emit()
+    window.actions_.set_key("rank.tie", "X")
+    window.rank.setFocus()
+    judgements = window.ws.experiment.judgements
+    qtbot.keyClick(window.rank, Qt.Key.Key_Equal)
+    assert judgements.count() == 0
+    qtbot.keyClick(window.rank, Qt.Key.Key_X)
+    assert [pair.judgement.verdict for pair in judgements.list()] == ["tie"]
 
 
 def test_chosen_keys_are_there_in_the_next_window(qtbot: QtBot, window: MainWindow) -> None:

@@ -91,11 +91,13 @@ class RankHeader(QWidget):
     restore_wanted = Signal()
     queue_chosen = Signal(str)
 
-    def __init__(self) -> None:
+    def __init__(self, actions: Actions) -> None:
         super().__init__()
         title = label(self.tr("Rank"), "page-title")
-        self.undo = button(self.tr("Undo"), "quiet", icon="undo", key="Ctrl+Z")
-        self.restore = button(self.tr("Restore panel"), "outlined", key="F11")
+        self.undo = button(self.tr("Undo"), "quiet", icon="undo")
+        self.restore = button(self.tr("Restore panel"), "outlined")
+        actions.show_key(self.undo, "edit.undo")
+        actions.show_key(self.restore, "rank.maximise")
         for made in (self.undo, self.restore):
             made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.restore.clicked.connect(self.restore_wanted)
@@ -166,9 +168,11 @@ class JudgeButtons(QWidget):
             made.clicked.connect(partial(self.chosen.emit, choice))
             self.by_verdict[choice] = made
             self._flashes[choice] = self._flash_timer(made)
-        self.undo = self._quiet(self.tr("Undo"), "Ctrl+Z", self.undo_wanted)
+        self._actions = actions
+        self.undo = self._quiet(self.tr("Undo"), self.undo_wanted)
+        actions.show_key(self.undo, "edit.undo")
         # Its key stands in the tooltip: three keycaps are wider than the dock.
-        self.redo = self._quiet(self.tr("Redo"), "", self.redo_wanted)
+        self.redo = self._quiet(self.tr("Redo"), self.redo_wanted)
         self._grid = QGridLayout()
         self._grid.setSpacing(8)
         self._quiet_row = QHBoxLayout()
@@ -183,8 +187,8 @@ class JudgeButtons(QWidget):
         layout.addLayout(self._quiet_row)
         self.set_wide(False)
 
-    def _quiet(self, text: str, key: str, signal: SignalInstance) -> Button:
-        made = button(text, "quiet", key=key)
+    def _quiet(self, text: str, signal: SignalInstance) -> Button:
+        made = button(text, "quiet")
         made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         made.clicked.connect(signal)
         return made
@@ -228,13 +232,15 @@ class JudgeButtons(QWidget):
 
     def name_undo(self, undo: str | None, redo: str | None) -> None:
         """Say in the tooltips what would be undone and redone; None: nothing."""
-        for made, name, what in (
-            (self.undo, undo, self.tr("Undo: {name} (Ctrl+Z)")),
-            (self.redo, redo, self.tr("Redo: {name} (Ctrl+Y)")),
+        for made, name, what, command_id in (
+            (self.undo, undo, self.tr("Undo: {name}"), "edit.undo"),
+            (self.redo, redo, self.tr("Redo: {name}"), "edit.redo"),
         ):
             made.setEnabled(name is not None)
             nothing = self.tr("Nothing has been done or taken back yet")
-            made.setToolTip(nothing if name is None else what.format(name=name))
+            key = self._actions.key(command_id)
+            said = nothing if name is None else what.format(name=name)
+            made.setToolTip(f"{said} ({key})" if key and name is not None else said)
 
 
 class ToolButtons(QWidget):

@@ -167,7 +167,7 @@ class RankPanel(QWidget):
         self.empty = NothingToRank()
         self.empty.generate.clicked.connect(lambda: self._context.show_page("answers"))
         self._stack.addWidget(self.empty)
-        self.header = RankHeader()
+        self.header = RankHeader(self._context.actions)
         self.header.restore_wanted.connect(self.restore_wanted)
         self.header.undo.clicked.connect(self.steps.undo)
         self.header.queue_chosen.connect(self.visit)
