@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from workbench.app import aggregate
@@ -15,7 +15,7 @@ from workbench.config.aggregation import AggregationSettings
 from workbench.config.algorithms import BEST_OF_N, REWARD, Algorithm
 from workbench.config.judge import JudgeSettings
 from workbench.config.training import TrainingSettings
-from workbench.data.records import Answered, Feedback, Preference, Prompt, Source
+from workbench.data.records import Answered, Feedback, Judgement, Preference, Prompt, Source
 from workbench.data.training_data import TrainingData
 from workbench.errors import UserError
 
@@ -98,21 +98,27 @@ def _counts(ws: Workspace, how: Algorithm) -> dict[str, int]:
 
 
 def usable_pairs(ws: Workspace) -> tuple[list[Preference], int]:
-    """The pairs that say something, and how many were left out because both answers are alike.
-
-    Labels of an AI judge count as much as its settings say.
-    """
-    weight = weights(ws)
-    preferences = [
-        replace(p, weight=weight.get(p.annotator, _AI_WEIGHT)) if p.annotator_kind == "ai" else p
-        for p in _preferences(ws)
-    ]
+    """The pairs that say something, and how many were left out because both answers are alike."""
+    preferences = _preferences(ws)
     differing = [p for p in preferences if p.chosen.strip() != p.rejected.strip()]
     return differing, len(preferences) - len(differing)
 
 
 def _preferences(ws: Workspace) -> list[Preference]:
-    return aggregate.preferences(ws, aggregate.rule_of(ws))
+    """By the experiment's rule; those of an AI judge count as much as its settings say."""
+    weight_of = _weighing(ws)
+    preferences = aggregate.preferences(ws, aggregate.rule_of(ws))
+    return [replace(p, weight=weight_of(p)) for p in preferences]
+
+
+def _weighing(ws: Workspace) -> Callable[[Judgement | Preference], float]:
+    """How much a label counts, by who gave it."""
+    known = weights(ws)
+
+    def weight_of(label: Judgement | Preference) -> float:
+        return known.get(label.annotator, _AI_WEIGHT) if label.annotator_kind == "ai" else 1.0
+
+    return weight_of
 
 
 def too_few(n_pairs: int, where: str = "") -> UserError:
@@ -149,14 +155,17 @@ def _feedback(ws: Workspace) -> list[Feedback]:
     decided = {pair.comparison_id for pair in preferences}
     for pair in preferences:
         found += [
-            Feedback(pair.prompt, pair.chosen, True),
-            Feedback(pair.prompt, pair.rejected, False),
+            Feedback(pair.prompt, pair.chosen, True, pair.weight),
+            Feedback(pair.prompt, pair.rejected, False, pair.weight),
         ]
+    weight_of = _weighing(ws)
     for undecided in ws.experiment.judgements.ties():
         said = undecided.judgement
         if said.verdict == "both_bad" and said.comparison_id not in decided:
             texts = (undecided.first_text, undecided.second_text)
-            found += [Feedback(undecided.prompt, text, False) for text in texts]
+            weight = weight_of(said)
+            found += [Feedback(undecided.prompt, text, False, weight) for text in texts]
+    found.sort(key=lambda f: f.weight)  # said of one answer by several, the heaviest word stays
     unique = {
         (f.prompt.id, f.answer, f.is_desirable): f for f in found if f.prompt.split == "train"
     }

@@ -199,11 +199,15 @@ class Preference:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """An answer that an annotator called good or bad by itself, without a partner."""
+    """An answer that an annotator called good or bad by itself, without a partner.
+
+    `weight`: how much it counts in training, against 1 for a person's.
+    """
 
     prompt: Prompt
     answer: str
     is_desirable: bool
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

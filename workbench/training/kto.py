@@ -31,7 +31,12 @@ from workbench.cancel import CancelToken
 from workbench.config.kto import KTOSettings
 from workbench.errors import UserError
 from workbench.events import Event, Warned
-from workbench.objectives.preference import implicit_rewards, kto_loss, kto_reference_point
+from workbench.objectives.preference import (
+    implicit_rewards,
+    kto_loss,
+    kto_reference_point,
+    relative_weights,
+)
 from workbench.rewards.neural import Encoded
 from workbench.training import offline
 from workbench.training.answers import (
@@ -57,12 +62,16 @@ _MISMATCH = 5  # what a key of `seeds` is for
 
 
 class Judged(NamedTuple):
-    """An answer with its verdict, and an answer to something else after the same prompt."""
+    """An answer with its verdict, and an answer to something else after the same prompt.
+
+    `weight` is 1 on the average of all answers.
+    """
 
     prompt_id: int
     answer: Encoded
     is_desirable: bool
     mismatched: Encoded
+    weight: float
 
 
 def train(settings: KTOSettings, inputs: Inputs, cancel: CancelToken) -> Iterator[Event]:
@@ -111,6 +120,7 @@ def _learn(
         policy = forward(learner.model, answers).sums()
         known = reference_of(learner, ref, answers, policy)
         losses, rewards = _compare(settings, policy, known, is_good[rows], z)
+        losses = losses * losses.new_tensor([item.weight for item in part])
         loss = losses.sum() / len(batch)
         return loss, {
             "loss/kto": loss,
@@ -209,9 +219,10 @@ def _encoded(
             "Rank more pairs, or raise Longest text.",
         )
     partners = _partners([f.prompt.id for f, _ in fitting], learner.settings.seed)
+    weights = relative_weights([f.weight for f, _ in fitting])
     return [
-        Judged(f.prompt.id, answer, f.is_desirable, _joined(answer, fitting[k][1], limit))
-        for (f, answer), k in zip(fitting, partners, strict=True)
+        Judged(f.prompt.id, answer, f.is_desirable, _joined(answer, fitting[k][1], limit), weight)
+        for (f, answer), k, weight in zip(fitting, partners, weights, strict=True)
     ]
 
 

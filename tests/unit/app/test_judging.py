@@ -17,8 +17,9 @@ from tests import chat_server
 from tests.chat_server import Server
 from tests.unit.app.conftest import WAIT, end, events_of
 from workbench.app import judge_agreement, judge_keys, judge_records, judging, labelling
-from workbench.app.training_data import labels_digest, usable_pairs
+from workbench.app.training_data import collect, labels_digest, usable_pairs
 from workbench.app.workspace import Workspace
+from workbench.config.algorithms import ALGORITHMS
 from workbench.config.judge import KEY_VARIABLE, JudgeSettings
 from workbench.data.records import Message, NewCompletion, NewPrompt, Verdict
 from workbench.errors import EnvironmentProblem, UserError
@@ -194,6 +195,9 @@ def test_labels_have_the_judges_weight_in_training(
     )
     assert {p.weight for p in usable_pairs(ws)[0]} == {0.5, 1.0}
     assert labels_digest(usable_pairs(ws)[0]) != digest
+    feedback = collect(ws, ALGORITHMS["kto"], ALGORITHMS["kto"].settings())[0].feedback
+    assert {f.weight for f in feedback} == {0.5, 1.0}
+    assert len({(f.prompt.id, f.answer) for f in feedback}) == len(feedback)
     ws.experiment.judgements.add(pairs[-1], "first", "elsewhere", "ai", 0.0)
     assert {p.weight for p in usable_pairs(ws)[0] if p.annotator == "elsewhere"} == {0.5}
 
