@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from workbench.jobs.runner import Job
 from workbench.ui.main_window import MainWindow
 from workbench.ui.pages.queue_dialog import QueueDialog
 
-WAIT_MS = 90_000  # a model is loaded, and transformers imported for it
+WAIT_MS = 60_000
 
 
 @pytest.fixture
@@ -31,6 +32,8 @@ def ws(tmp_path: Path) -> Iterator[Workspace]:
 
 @pytest.fixture
 def tiny(ws: Workspace) -> Workspace:
+    # Not within a job that a test waits for: on a busy machine it takes minutes.
+    importlib.import_module("workbench.rewards.neural")
     library.select_model(ws, "tiny")
     ws.keeps_core_free = True
     return ws
