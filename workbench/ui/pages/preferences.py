@@ -196,11 +196,14 @@ class PreferencesPage(Page):
         if not n:
             return ""
         told = counted(n, self.tr("{n} judgement"), self.tr("{n} judgements"))
-        kinds = self.ws.experiment.judgements.annotators().values()
-        n_people = sum(kind != "simulated" for kind in kinds)
+        kinds = list(self.ws.experiment.judgements.annotators().values())
+        n_people = len(kinds) - kinds.count("simulated") - kinds.count("ai")
         by = counted(n_people, self.tr("{n} annotator"), self.tr("{n} annotators"))
         if "simulated" in kinds:
             by = self.tr("{annotators} and a simulated one").format(annotators=by)
+        if n_judges := kinds.count("ai"):
+            judges = counted(n_judges, self.tr("{n} AI judge"), self.tr("{n} AI judges"))
+            by = self.tr("{annotators} and {judges}").format(annotators=by, judges=judges)
         return self.tr("{judgements} by {annotators}").format(judgements=told, annotators=by)
 
     def _offer(self) -> None:
