@@ -81,7 +81,7 @@ def open_page(qtbot: QtBot, tmp_path: Path, stages: Path) -> Iterator[Callable[.
 def test_a_reward_model_is_trained_and_judged(qtbot: QtBot, open_page) -> None:
     page = open_page("reward", "judged")
     assert isinstance(page, RewardPage)
-    assert page.doubts_card.isVisible()
+    qtbot.waitUntil(page.doubts_card.isVisible, timeout=LONG)
     assert "pairs" in page.doubts.text()
     qtbot.mouseClick(page.train_button, LEFT)
     assert page.job() is not None
@@ -100,7 +100,7 @@ def test_too_few_judgements_are_told_and_nothing_starts(qtbot: QtBot, open_page)
         pass
     page.refresh()
     assert not page.train_button.isEnabled()
-    assert "at least 8" in page.doubts.text()
+    qtbot.waitUntil(lambda: "at least 8" in page.doubts.text(), timeout=LONG)
     page.train()
     assert page.job() is None
     assert "at least 8" in page.banner.text() + page.banner.detail()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QLabel, QVBoxLayout
 
 from workbench.app import reward as app_reward
-from workbench.app.training_data import usable_pairs
-from workbench.app.workspace import MIN_PAIRS, Workspace
+from workbench.app.training_data import hindrance
+from workbench.app.workspace import Workspace
 from workbench.config.algorithms import REWARD
 from workbench.config.reward_model import PRESETS, RewardModelSettings
 from workbench.config.toml import SettingsError
 from workbench.data.records import Run
 from workbench.events import Evaluated, Event, Step
+from workbench.ui.asking import Asking
 from workbench.ui.forms.settings_form import SettingsForm
 from workbench.ui.pages.live_charts import LiveCharts
 from workbench.ui.pages.live_run import LiveRun
@@ -37,7 +40,9 @@ class RewardPage(RunPage):
 
     def __init__(self, ws: Workspace, context: UiContext) -> None:
         super().__init__(ws, context)
-        self._n_pairs = 0
+        # All pairs are read for it, which takes a moment where there are many.
+        self._asking = Asking(ws, self)
+        self._asking.answered.connect(self._show_doubts)
         self._build()
         self._lay_out()
 
@@ -59,6 +64,7 @@ class RewardPage(RunPage):
         self.doubts.setWordWrap(True)
         self.doubts_card = Card(self.tr("The ranked pairs"))
         self.doubts_card.body.addWidget(self.doubts)
+        self.doubts_card.hide()
         self.charts = LiveCharts(CHARTS)
         self.table: RowsView[Run] = RowsView(
             [
@@ -115,7 +121,7 @@ class RewardPage(RunPage):
             self.shown = runs[0].id
         self.table.set_rows(runs, key=lambda r: r.id)
         self._select_shown()
-        self._show_doubts()
+        self._asking.ask(partial(app_reward.check_pairs, self.ws))
         super().refresh()
         self._plan()
 
@@ -174,9 +180,7 @@ class RewardPage(RunPage):
             return self.tr("Correct the settings first: {n} are wrong.").format(n=n)
         if not self.ws.selected_model:
             return self.tr("No model is chosen yet. Choose one on the Models page.")
-        if self._n_pairs < MIN_PAIRS:
-            return self.tr("Rank more pairs first: at least {n} that differ.").format(n=MIN_PAIRS)
-        return ""
+        return hindrance(self.ws, REWARD)
 
     def _update_banner(self, run: Run | None) -> None:
         verdict = self.notice
@@ -184,12 +188,11 @@ class RewardPage(RunPage):
             verdict = verdict_of_reward(run)
         self.banner.tell(verdict)
 
-    def _show_doubts(self) -> None:
-        sentences = app_reward.check_pairs(self.ws)
-        self._n_pairs = len(usable_pairs(self.ws)[0])
-        self.doubts_card.setVisible(bool(sentences))
-        self.doubts.setText("\n".join(sentences))
-        self.doubts_card.set_fact(self.tr("{n} to look at").format(n=len(sentences)))
+    def _show_doubts(self, found: object) -> None:
+        assert isinstance(found, list)
+        self.doubts_card.setVisible(bool(found))
+        self.doubts.setText("\n".join(found))
+        self.doubts_card.set_fact(self.tr("{n} to look at").format(n=len(found)))
 
     def _on_chosen(self, run: Run | None) -> None:
         if run is not None and run.id != self.shown:
