@@ -56,7 +56,7 @@ def is_due(ws: Workspace) -> bool:
 
 def jobs(ws: Workspace) -> list[Job]:
     """The job that runs, or ran last until the worker noticed, and those that wait."""
-    return [*filter(None, [ws.runner.current]), *ws.runner.queued]
+    return ws.runner.jobs
 
 
 def order(ws: Workspace, settings: QueueSettings, shown: Shown = lambda: None) -> Job:

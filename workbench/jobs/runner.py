@@ -130,6 +130,13 @@ class JobRunner:
         with self._changed:
             return list(self._queue)
 
+    @property
+    def jobs(self) -> list[Job]:
+        """The job that runs now and those that wait, at one moment: none is between the two."""
+        with self._changed:
+            running = [] if self._current is None else [self._current]
+            return [*running, *self._queue]
+
     def submit(
         self,
         title: str,

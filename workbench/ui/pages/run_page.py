@@ -105,9 +105,8 @@ class RunPage(Page):
 
     def job(self) -> Job | None:
         """The job of this kind that runs or waits."""
-        runner = self.ws.runner
-        jobs = [runner.current, *runner.queued]
-        return next((j for j in jobs if j and j.kind == self.run_kind and not j.outcome), None)
+        jobs = self.ws.runner.jobs
+        return next((j for j in jobs if j.kind == self.run_kind and not j.outcome), None)
 
     def busy_sentence(self) -> str:
         """Why no second run of this kind can start now; empty when one can."""
