@@ -120,6 +120,8 @@ def plan(
     found = memory_plan.plan(
         facts, how.name, settings, device=device, dtype=dtype, longest_prompt=longest
     )
+    if device == "cpu":
+        found = found.with_program(ws.program_bytes)
     return Plan(found, there, n_long)
 
 
@@ -136,11 +138,16 @@ def fit(ws: Workspace, how: Algorithm, settings: TrainingSettings, measured: Mea
         memory_plan.facts(info.path),
         how.name,
         settings,
-        there.total_bytes,
+        there.total_bytes - (_more(ws) if device == "cpu" else 0),
         device=device,
         dtype=dtype,
         longest_prompt=longest,
     )
+
+
+def _more(ws: Workspace) -> int:
+    """What this program takes beyond what a plan counts with, such as its window."""
+    return max(0, ws.program_bytes - memory_plan.PROGRAM_BYTES)
 
 
 def problems(

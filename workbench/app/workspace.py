@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import psutil
+
 from workbench import __version__
 from workbench.app.logs import start_log
 from workbench.app.settings import UserSettings
@@ -69,6 +71,7 @@ class Workspace:
         keeps_core_free: Whether one core is left to the window while models compute. The
             window sets it; all cores at once cost it a factor of 7 to 40.
         live: Settings of running runs that may change, by run.
+        program_bytes: What the program took by itself before its model was loaded; 0 until then.
     """
 
     def __init__(self, experiment: Experiment) -> None:
@@ -81,6 +84,7 @@ class Workspace:
         self.readers = JobRunner()
         self.journal = Journal(experiment)
         self.live: dict[int, LiveSettings] = {}
+        self.program_bytes = 0
         self._loaded: LoadedModel | None = None
 
     @classmethod
@@ -162,6 +166,7 @@ class Workspace:
         prepare_torch(self.keeps_core_free)
         from workbench.models.loading import load
 
+        self.program_bytes = self.program_bytes or psutil.Process().memory_info().rss
         self._loaded = yield from with_progress(
             lambda told: load(info, cancel=cancel, on_progress=told)
         )

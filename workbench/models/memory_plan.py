@@ -54,7 +54,9 @@ class _Place(NamedTuple):
 # gap of one of its own size. Blocks of 32 MiB and more lie apart and waste nothing; they are not
 # told apart here, so the plan is too high for models with such. The card's runtime is what NVIDIA
 # says of a CUDA context.
-_CPU = _Place(425 << 20, 0.25, True)
+PROGRAM_BYTES = 425 << 20
+"""What the program takes by itself, without a window, on the processor."""
+_CPU = _Place(PROGRAM_BYTES, 0.25, True)
 _CARD = _Place(500 << 20, 0.0, False)
 
 
@@ -68,6 +70,12 @@ class MemoryPlan(NamedTuple):
     def peak_bytes(self) -> int:
         """The most that the run takes at any time; the parts add up to it."""
         return max(self.phases.values())
+
+    def with_program(self, n_bytes: int) -> MemoryPlan:
+        """The same in a program that takes more by itself, such as one with a window."""
+        more = max(0, n_bytes - self.parts["runtime"])
+        phases = {name: n + more for name, n in self.phases.items()}
+        return MemoryPlan({**self.parts, "runtime": self.parts["runtime"] + more}, phases)
 
 
 class Fitted(NamedTuple):

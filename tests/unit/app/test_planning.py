@@ -67,6 +67,17 @@ def test_the_plan_is_that_of_the_model_for_the_longest_prompt_that_stays(ready):
     assert planning.plan(ready, PPO, cut, found).skipped == len(found.lengths)
 
 
+def test_a_program_with_a_window_is_planned_with_what_it_takes(ready):
+    found = measured(ready)
+    plain = planning.plan(ready, PPO, SETTINGS, found).memory
+    ready.program_bytes = plain.parts["runtime"] + 1000
+    larger = planning.plan(ready, PPO, SETTINGS, found).memory
+    assert larger.peak_bytes == plain.peak_bytes + 1000
+    assert sum(larger.parts.values()) == larger.peak_bytes
+    ready.program_bytes = 1
+    assert planning.plan(ready, PPO, SETTINGS, found).memory == plain
+
+
 def test_where_memory_is_short_the_fit_changes_nothing_of_the_result(ready, monkeypatch):
     found = measured(ready)
     large = PPOSettings(batch_size=4096, micro_batch_tokens=1_000_000, max_new_tokens=8)
