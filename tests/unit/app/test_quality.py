@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -289,8 +290,11 @@ def test_a_place_that_decides_is_found_by_swapping(ws) -> None:
 
 def test_a_repeat_is_held_against_what_was_said_before_it(ws) -> None:
     [pair] = fill(ws, 1)
+    # What came first is told by times, which are kept to a millisecond: people are slower.
     labelling.judge(ws, pair, "first", 2.0)
+    time.sleep(0.01)
     quality.judge_repeat(ws, pair, "first", 2.0, False)
+    time.sleep(0.01)
     labelling.judge(ws, pair, "second", 2.0)
     assert quality.report(ws).finding("again").figure.value == 1.0
 
