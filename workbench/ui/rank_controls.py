@@ -272,8 +272,11 @@ class ToolButtons(QWidget):
 
 
 def _set_flash(made: Button, is_on: bool) -> None:
+    height = made.minimumHeight()
     made.setProperty("flash", is_on)
     repolish(made)
+    # The style sheet has a height of its own, and all choices must go on looking the same.
+    made.setMinimumHeight(height)
 
 
 class Legend(QWidget):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QFont, QTextCharFormat
 from PySide6.QtWidgets import QLineEdit
@@ -133,10 +134,15 @@ def test_click_judges_and_the_keys_go_on_working(qtbot, ws, open_panel) -> None:
     qtbot.waitUntil(lambda: made.property("flash") is False)
 
 
-def test_judgement_buttons_are_equal(ws, open_panel) -> None:
-    add_pairs(ws, 1)
+@pytest.mark.parametrize("keys", [(), (Qt.Key.Key_1, Qt.Key.Key_A, Qt.Key.Key_2)])
+def test_judgement_buttons_are_equal(qtbot, ws, open_panel, keys) -> None:
+    add_pairs(ws, 5)
     panel = open_panel()
-    made = [panel.buttons.by_verdict[v] for v in ("first", "second", "tie", "both_bad")]
+    made = [made for name, made in panel.buttons.by_verdict.items() if name != "skip"]
+    for key in keys:
+        qtbot.keyClick(panel, key)
+    qtbot.waitUntil(lambda: not any(button.property("flash") for button in made))
+    qtbot.waitUntil(lambda: panel.is_idle)
     assert len({b.height() for b in made}) == 1
     # The grid shares out a last pixel.
     assert max(b.width() for b in made) - min(b.width() for b in made) <= 1
