@@ -14,9 +14,9 @@ from pytestqt.qtbot import QtBot
 from tests.ui.labelling.data import add_pair, add_pairs
 from workbench.app import feedback, judgements_list, labelling
 from workbench.app.workspace import Workspace
+from workbench.ui.forms.settings_dialog import SettingsDialog
 from workbench.ui.main_window import MainWindow
 from workbench.ui.models import keyset
-from workbench.ui.pages.annotator_dialog import AnnotatorDialog
 from workbench.ui.pages.judgement_words import annotator_text
 
 
@@ -85,7 +85,7 @@ def test_simulated_judgements_are_marked(qtbot: QtBot, ws: Workspace, open_page)
     add_pairs(ws, 3)
     page = open_page("preferences")
     qtbot.mouseClick(page.simulate_button, Qt.MouseButton.LeftButton)
-    (dialog,) = page.window().findChildren(AnnotatorDialog)
+    (dialog,) = page.window().findChildren(SettingsDialog)
     qtbot.mouseClick(dialog.start, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: len(page.model.rows) == 3, timeout=10_000)
     assert all("simulated" in annotator_text(p.judgement) for p in page.model.rows)

@@ -14,8 +14,8 @@ from workbench.app import aggregate, labelling, quality
 from workbench.app.workspace import Workspace
 from workbench.config.aggregation import AggregationSettings
 from workbench.store.labels import Label
+from workbench.ui.forms.settings_dialog import SettingsDialog
 from workbench.ui.main_window import MainWindow
-from workbench.ui.pages.aggregation_dialog import AggregationDialog
 from workbench.ui.pages.page import Page
 from workbench.ui.pages.quality import QualityPage
 
@@ -171,11 +171,11 @@ def test_the_rule_for_preferences_is_chosen_in_a_dialog(
 ) -> None:
     page = opened(qtbot, open_page)
     qtbot.mouseClick(page.rule_button, Qt.MouseButton.LeftButton)
-    dialog = page.window().findChild(AggregationDialog)
+    dialog = page.window().findChild(SettingsDialog)
     assert dialog is not None
-    assert dialog.rule() == AggregationSettings()
+    assert dialog.settings() == AggregationSettings()
     dialog.form.set_values({"several": "majority", "stars_apart": 2})
-    qtbot.mouseClick(dialog.use, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(dialog.start, Qt.MouseButton.LeftButton)
     assert aggregate.rule_of(ws) == AggregationSettings(several="majority", stars_apart=2)
 
 

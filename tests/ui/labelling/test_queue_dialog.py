@@ -144,7 +144,10 @@ def test_the_queue_is_kept_filled_until_it_is_stopped(
     assert "not kept filled" in window.banner.text()
     n = pending()
     window.rank.judge("first")
-    qtbot.wait(500)
+    # What tells the window of a judgement is what a new job would follow from, at once.
+    with qtbot.waitSignal(window.bridge.experiment_changed, timeout=WAIT_MS):
+        pass
+    assert not window.bridge.jobs
     assert pending() == n - 1
 
 

@@ -72,6 +72,11 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text("utf-8").strip().split("\n")]
 
 
+def installed(name: str) -> Any:
+    """A module of a program that is no dependency; its form is held to a schema without it."""
+    return pytest.importorskip(name, exc_type=ImportError)
+
+
 def is_messages(value: Any) -> bool:
     return all(
         m.keys() == {"role", "content"}
@@ -152,15 +157,12 @@ def test_llama_factory_schema(ws: Workspace, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["llama-factory", "llama-factory-kto"])
 def test_llama_factory_takes_every_row(ws: Workspace, tmp_path: Path, form: str) -> None:
-    try:
-        from llamafactory.data.converter import SharegptDatasetConverter
-        from llamafactory.data.parser import get_dataset_list
-    except ImportError as error:
-        pytest.skip(str(error))
+    converter = installed("llamafactory.data.converter")
+    parser = installed("llamafactory.data.parser")
     folder = export(ws, tmp_path / "out", form) / "llama_factory"
     [name] = json.loads((folder / "dataset_info.json").read_text("utf-8"))
-    [attributes] = get_dataset_list([name], str(folder))
-    convert = SharegptDatasetConverter(attributes, types.SimpleNamespace(media_dir=""))
+    [attributes] = parser.get_dataset_list([name], str(folder))
+    convert = converter.SharegptDatasetConverter(attributes, types.SimpleNamespace(media_dir=""))
     for row in json.loads((folder / attributes.dataset_name).read_text("utf-8")):
         converted = convert(row)
         assert converted["_prompt"][-1]["role"] == "user"
@@ -178,17 +180,14 @@ def test_openrlhf_schema(ws: Workspace, tmp_path: Path) -> None:
 
 
 def test_openrlhf_applies_a_template_to_every_row(ws: Workspace, tmp_path: Path) -> None:
-    try:
-        from openrlhf.datasets.reward_dataset import preprocess_data
-    except ImportError as error:
-        pytest.skip(str(error))
+    openrlhf = installed("openrlhf.datasets.reward_dataset")
 
     def template(messages: list[dict[str, str]], tokenize: bool, **_: bool) -> str:
         assert not tokenize
         return "".join(f"<{m['role']}>{m['content']}" for m in messages)
 
     for row in lines(export(ws, tmp_path / "out", "openrlhf") / "openrlhf.jsonl"):
-        _, chosen, rejected, margin = preprocess_data(row, apply_chat_template=template)
+        _, chosen, rejected, margin = openrlhf.preprocess_data(row, apply_chat_template=template)
         assert chosen.endswith(f"<assistant>{row['chosen'][-1]['content']}")
         assert rejected.endswith(f"<assistant>{row['rejected'][-1]['content']}")
         assert margin == 0
@@ -210,12 +209,9 @@ def test_label_studio_schema(ws: Workspace, tmp_path: Path) -> None:
 
 
 def test_label_studio_takes_every_task(ws: Workspace, tmp_path: Path) -> None:
-    try:
-        from label_studio_sdk.label_interface import LabelInterface
-    except ImportError as error:
-        pytest.skip(str(error))
+    label_studio = installed("label_studio_sdk.label_interface")
     folder = export(ws, tmp_path / "out", "label-studio") / "label_studio"
-    interface = LabelInterface((folder / "config.xml").read_text("utf-8"))
+    interface = label_studio.LabelInterface((folder / "config.xml").read_text("utf-8"))
     interface.validate()
     for task in json.loads((folder / "tasks.json").read_text("utf-8")):
         assert interface.validate_task({"data": task["data"]})

@@ -22,13 +22,14 @@ from workbench.app.preference_export import ExportChoice
 from workbench.app.preference_import import ImportResult
 from workbench.app.tour import free_folder
 from workbench.app.workspace import Workspace
+from workbench.config.annotator import AnnotatorSettings
 from workbench.errors import WorkbenchError
 from workbench.events import Finished
 from workbench.jobs.runner import Job
 from workbench.store.judgement_list import ListedJudgement
+from workbench.ui.forms.settings_dialog import SettingsDialog
 from workbench.ui.models.judgements import judgement_fetch, judgement_key
 from workbench.ui.models.keyset import KeysetModel
-from workbench.ui.pages.annotator_dialog import AnnotatorDialog
 from workbench.ui.pages.chosen_bar import ChosenBar
 from workbench.ui.pages.export_preferences_dialog import ExportPreferencesDialog
 from workbench.ui.pages.import_dialog import ImportDialog
@@ -326,7 +327,18 @@ class PreferencesPage(Page):
 
     def simulate(self) -> None:
         """Let the simulated annotator judge what it has not judged yet."""
-        dialog = AnnotatorDialog(self.window())
+        dialog = SettingsDialog(
+            self.window(),
+            AnnotatorSettings(),
+            self.tr("Simulate annotator"),
+            self.tr(
+                "A rule judges every pair that it has not judged yet: the friendlier and shorter "
+                "answer wins. Its judgements are marked as simulated in every table and export, "
+                "and undo takes them back as a whole. Where you judged a pair yourself, your "
+                "judgement counts."
+            ),
+            self.tr("Judge the pairs"),
+        )
         dialog.accepted.connect(
             lambda: self._do(
                 lambda: self.context.bridge.watch(labelling.simulate(self.ws, dialog.settings()))

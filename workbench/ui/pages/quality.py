@@ -21,7 +21,7 @@ from workbench.app.quality import Disagreement, FastLabel, Finding, QualityRepor
 from workbench.app.workspace import Workspace
 from workbench.data.records import Verdict as Said
 from workbench.jobs.runner import Job
-from workbench.ui.pages.aggregation_dialog import AggregationDialog
+from workbench.ui.forms.settings_dialog import SettingsDialog
 from workbench.ui.pages.drift_chart import Curve, DriftChart
 from workbench.ui.pages.findings_list import FindingsList
 from workbench.ui.pages.interval_plot import IntervalPlot, Share
@@ -228,8 +228,17 @@ class QualityPage(Page):
 
     def ask_rule(self) -> None:
         """By which rule labels become what models learn."""
-        dialog = AggregationDialog(aggregate.rule_of(self.ws), self.window())
-        dialog.accepted.connect(lambda: aggregate.save_rule(self.ws, dialog.rule()))
+        dialog = SettingsDialog(
+            self.window(),
+            aggregate.rule_of(self.ws),
+            self.tr("Rule for preferences"),
+            self.tr(
+                "What reward models and policies learn follows from the labels by this rule. "
+                "The labels themselves stay as they are, and each run keeps the rule it learned by."
+            ),
+            self.tr("Use this rule"),
+        )
+        dialog.accepted.connect(lambda: aggregate.save_rule(self.ws, dialog.settings()))
         dialog.accepted.connect(self.context.bridge.experiment_changed.emit)
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()
