@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.app import queueing
 from workbench.app.answers import all_prompts, answer_seed, usable_prompts
 from workbench.app.labelling import MAX_PAIRS_PER_PROMPT
 from workbench.app.planning import reward_source
@@ -74,7 +73,7 @@ def keep_filled(ws: Workspace, settings: FillSettings) -> Job | None:
         UserError: No model is chosen, there are no prompts, or the run or the reward model that
             the source needs is missing.
     """
-    if any(job.outcome is None for job in queueing.jobs(ws)):
+    if any(job.outcome is None for job in ws.runner.jobs):
         return None
     n_missing = settings.n_pending - ws.experiment.comparisons.counts(ws.annotator).pending
     if n_missing <= 0:

@@ -48,15 +48,10 @@ def is_due(ws: Workspace) -> bool:
     settings = saved(ws)
     if not settings.reorder_every or settings.strategy in ("in-order", "random"):
         return False
-    if any(job.kind == KIND and job.outcome is None for job in jobs(ws)):
+    if any(job.kind == KIND and job.outcome is None for job in ws.runner.jobs):
         return False
     n_before: int = ws.experiment.settings.get(_N_LABELS, 0)
     return abs(ws.experiment.judgements.count() - n_before) >= settings.reorder_every
-
-
-def jobs(ws: Workspace) -> list[Job]:
-    """The job that runs, or ran last until the worker noticed, and those that wait."""
-    return ws.runner.jobs
 
 
 def order(ws: Workspace, settings: QueueSettings, shown: Shown = lambda: None) -> Job:

@@ -21,7 +21,6 @@ from PySide6.QtWidgets import (
 from workbench.app import labelling
 from workbench.app.labelling import Queue, RankItem
 from workbench.app.workspace import Workspace
-from workbench.data.records import Completion
 from workbench.errors import WorkbenchError
 from workbench.ui.actions import Actions
 from workbench.ui.pages.page import UiContext
@@ -40,7 +39,7 @@ from workbench.ui.ranking_mode import RankingMode
 from workbench.ui.stepping import Stepping
 from workbench.ui.theme import repolish
 from workbench.ui.timers import single_shot
-from workbench.ui.word_diff import Spans, differences
+from workbench.ui.word_diff import Spans, differences, is_quick
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +49,6 @@ SIDE_BY_SIDE = 560
 _HEAD_METER = 520
 
 _SIDES = {int(Qt.Key.Key_Left): 0, int(Qt.Key.Key_Right): 1}
-# Above this, differences are looked for after the pair is on the screen (0.1 s on a slow core).
-_QUICK_LENGTH = 3000
 
 
 class RankPanel(QWidget):
@@ -340,7 +337,7 @@ class RankPanel(QWidget):
                 pane.show_answer(answer)
                 pane.set_letter(letter)
             self.legend.show_state("same" if item.is_identical else "marks")
-            if item.comparison.id in self._marks or _is_short(item.first, item.second):
+            if item.comparison.id in self._marks or is_quick(item.first.text, item.second.text):
                 self._mark(item)
         self.tools.show(item)
         self.head.set_revealed(self.tools.is_revealed)
@@ -435,10 +432,6 @@ class RankPanel(QWidget):
         is_here = new is not None and (new is self or self.isAncestorOf(new))
         if is_here != self.head.has_keys:
             self.head.has_keys = is_here
-
-
-def _is_short(first: Completion, second: Completion) -> bool:
-    return len(first.text) + len(second.text) <= _QUICK_LENGTH
 
 
 def _is_ctrl_y(event: QKeyEvent) -> bool:

@@ -11,7 +11,6 @@ from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 from workbench.app import feedback
 from workbench.app.labelling import RankItem
 from workbench.app.workspace import Workspace
-from workbench.data.records import Completion
 from workbench.errors import WorkbenchError
 from workbench.ui.pages.page import UiContext
 from workbench.ui.plural import counted
@@ -19,10 +18,9 @@ from workbench.ui.rank_tools import AnswerTools
 from workbench.ui.rank_views import AnswerPane
 from workbench.ui.ranking_strip import RankingStrip
 from workbench.ui.widgets import ElidedLabel, button, label
-from workbench.ui.word_diff import differences
+from workbench.ui.word_diff import differences, is_quick
 
 _PLACES = "places"
-_QUICK_LENGTH = 3000
 
 
 class RankingMode(QWidget):
@@ -119,7 +117,7 @@ class RankingMode(QWidget):
             pane.show_answer(answer)
             pane.set_letter(self.strip.letter(answer))
         self._tools.show(self._item, (here, beside))
-        if _is_short(here, beside) and (found := differences(here.text, beside.text)):
+        if is_quick(here.text, beside.text) and (found := differences(here.text, beside.text)):
             for pane, spans in zip(self._panes, found, strict=True):
                 pane.set_spans(spans)
 
@@ -131,7 +129,3 @@ class RankingMode(QWidget):
             self._gives.setText(self.tr("gives {gives} and {ties}").format(gives=gives, ties=tied))
         else:
             self._gives.setText(self.tr("gives {gives}").format(gives=gives))
-
-
-def _is_short(first: Completion, second: Completion) -> bool:
-    return len(first.text) + len(second.text) <= _QUICK_LENGTH
