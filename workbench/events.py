@@ -85,6 +85,15 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True)
+class Marked:
+    """Something happened at a step that charts should mark: `kind` is labels, alarm or pause."""
+
+    step: int
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorReport:
     """Why a job failed. `traceback` is empty for errors the user can act on."""
 
@@ -102,7 +111,7 @@ class Finished:
     result: Mapping[str, object] = field(default_factory=dict)
 
 
-Event = Started | Progress | Answer | Step | Sample | Evaluated | Saved | Warned | Finished
+Event = Started | Progress | Answer | Step | Sample | Evaluated | Saved | Warned | Marked | Finished
 
 
 @dataclass(frozen=True, slots=True)

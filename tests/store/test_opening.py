@@ -16,6 +16,7 @@ import pytest
 
 from workbench.data.records import Message, NewPrompt
 from workbench.errors import EnvironmentProblem, UserError
+from workbench.events import Marked
 from workbench.store import migrations
 from workbench.store.backup import N_KEPT, back_up
 from workbench.store.check import check
@@ -121,6 +122,15 @@ def test_every_kind_of_feedback_of_version_3_is_read(tmp_path: Path) -> None:
         ]
         assert experiment.drafts.load(1, "ada") == {"text": "begun"}
     assert check(tmp_path / "old").is_whole
+
+
+def test_what_happened_in_a_run_of_version_4_is_read(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    shutil.copy(GOLDEN / "experiment-v4.db", tmp_path / "old" / DATABASE_NAME)
+    with Experiment.open(tmp_path / "old") as experiment:
+        assert experiment.runs.marks(1) == [Marked(1, "labels", "8 labels")]
+        experiment.runs.rewind(1, 0)
+        assert experiment.runs.marks(1) == []
 
 
 def test_a_newer_version_is_refused_and_not_touched(

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from workbench.app import scorers
 from workbench.app.answers import usable_prompts
 from workbench.app.planning import reward_source
 from workbench.app.runs import metrics
-from workbench.app.workspace import Workspace, require_model, require_whole
+from workbench.app.workspace import Workspace, require_model
 from workbench.cancel import CancelToken
 from workbench.config.algorithms import BEST_OF_N
 from workbench.config.annotator import AnnotatorSettings
@@ -97,20 +98,14 @@ def best_of_n(
     )
 
     def work(cancel: CancelToken) -> Working:
-        require_whole(folder)
         model = yield from ws.model(cancel)
         from workbench.evaluation import best_of_n as evaluation
-        from workbench.models import adapters
-        from workbench.rewards import neural
         from workbench.rewards.annotator import SimulatedAnnotator
 
         fitting = yield from usable_prompts(model, prompts, settings.max_new_tokens)
-        try:
-            reward = neural.RewardModel.load(model, folder)
-            judge = None if annotator is None else SimulatedAnnotator(annotator)
+        judge = None if annotator is None else SimulatedAnnotator(annotator)
+        with scorers.loaded(model, folder) as reward:
             best = yield from evaluation.best_of_n(model, fitting, reward, judge, settings, cancel)
-        finally:
-            adapters.remove(model, neural.ADAPTER)
         n_kept = 0
         if is_kept:
             n_kept = _keep(ws, run_id, model, settings, best)

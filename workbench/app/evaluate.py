@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from workbench.app import scorers
 from workbench.app.answers import all_prompts, usable_prompts
 from workbench.app.planning import reward_source
 from workbench.app.workspace import Workspace, require_model, require_whole
@@ -111,26 +113,22 @@ def compare(
     )
 
     def work(cancel: CancelToken) -> Working:
-        for needed in filter(None, (folder, reward_folder)):
-            require_whole(needed)
+        require_whole(folder)
         model = yield from ws.model(cancel)
         from workbench.evaluation import arena
         from workbench.models import adapters
-        from workbench.rewards import neural
         from workbench.rewards.annotator import SimulatedAnnotator
 
         fitting = yield from usable_prompts(model, prompts, settings.max_new_tokens)
         judge = SimulatedAnnotator(annotator) if annotator is not None else None
-        try:
+        with ExitStack() as stack:
+            stack.callback(adapters.remove, model, arena.ADAPTER)
             reward = None
             if reward_folder is not None:
-                reward = neural.RewardModel.load(model, reward_folder)
+                reward = stack.enter_context(scorers.loaded(model, reward_folder))
             pairs, _ = yield from arena.compare(
                 model, fitting, folder, reward, judge, settings, cancel
             )
-        finally:
-            adapters.remove(model, arena.ADAPTER)
-            adapters.remove(model, neural.ADAPTER)
         return {_PAIRS: [pair.to_dict() for pair in pairs]}
 
     name = ws.run(eval_run).name

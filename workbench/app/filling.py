@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.app import scorers
 from workbench.app.answers import all_prompts, answer_seed, usable_prompts
 from workbench.app.labelling import MAX_PAIRS_PER_PROMPT
 from workbench.app.planning import reward_source
@@ -241,18 +242,11 @@ def _best_and_worst(
     folder: Path,
 ) -> list[tuple[NewCompletion, NewCompletion]]:
     """Of each prompt's answers the ones with the highest and the lowest score."""
-    from workbench.models import adapters
-    from workbench.rewards import neural
-
-    require_whole(folder)
     messages = {p.id: p.messages for p in prompts}
-    try:
-        reward = neural.RewardModel.load(model, folder)
+    with scorers.loaded(model, folder) as reward:
         scores = reward.score_texts(
             [messages[a.prompt_id] for a in answers], [a.text for a in answers]
         )
-    finally:
-        adapters.remove(model, neural.ADAPTER)
     pairs = []
     for prompt in prompts:
         own = [i for i, a in enumerate(answers) if a.prompt_id == prompt.id]

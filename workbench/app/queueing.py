@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.app import scorers
 from workbench.app.features import cached
 from workbench.app.planning import reward_source
-from workbench.app.workspace import MIN_PAIRS, Workspace, require_model, require_whole
+from workbench.app.workspace import MIN_PAIRS, Workspace, require_model
 from workbench.cancel import CancelToken
 from workbench.config.queueing import QueueSettings
 from workbench.config.toml import SettingsError, validate
@@ -247,20 +248,12 @@ def _reward_margins(
     cancel: CancelToken,
 ) -> Generator[Event, None, Floats]:
     """The reward model's score of the first answer less that of the second, (N,)."""
-    from workbench.models import adapters
-    from workbench.rewards import neural
-
-    folder = ws.artifact_folder(scorer.id, "reward_model")
-    require_whole(folder)
-    try:
-        reward = neural.RewardModel.load(model, folder)
+    with scorers.loaded(model, ws.artifact_folder(scorer.id, "reward_model")) as reward:
 
         def compute(answers: Sequence[Any]) -> NDArray[Any]:
             return np.array([reward.score_texts(*zip(*answers, strict=True))]).T
 
         scores = yield from _of_answers(ws, f"scores-run-{scorer.id:04}", pairs, compute, cancel)
-    finally:
-        adapters.remove(model, neural.ADAPTER)
     margins = [scores[pair.first_id][0] - scores[pair.second_id][0] for pair in pairs]
     return np.array(margins, dtype=np.float64)
 

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from workbench.app import scorers
 from workbench.app.answers import usable_prompts
 from workbench.app.exports import export_adapter
 from workbench.app.planning import require_ready, reward_source
@@ -122,8 +123,8 @@ def submit(
 
     def work(cancel: CancelToken) -> Iterator[Event]:
         folder = ws.run_folder(run_id)
-        for needed in filter(None, (reward_folder, start_folder)):
-            require_whole(needed)
+        if start_folder is not None:
+            require_whole(start_folder)
         _clear_after(folder, resume_from)
         if data is not None:
             data.write(folder / DATA_FILE)
@@ -133,7 +134,6 @@ def submit(
         model = yield from ws.model(cancel)
         cancel.while_paused = model.parked
         from workbench.models import adapters
-        from workbench.rewards.neural import RewardModel
         from workbench.training.inputs import Inputs
         from workbench.training.registry import trainer
 
@@ -145,7 +145,7 @@ def submit(
                 model=model,
                 run_dir=folder,
                 prompts=prompts,
-                reward=None if reward_folder is None else RewardModel.load(model, reward_folder),
+                reward=None if reward_folder is None else scorers.load(model, reward_folder),
                 preferences=items.preferences,
                 feedback=items.feedback,
                 answers=items.answers,

@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from workbench.app import scorers
 from workbench.app.endpoint import Endpoint, Question
 from workbench.app.planning import reward_source
 from workbench.app.reward_protocol import Item
-from workbench.app.workspace import Workspace, require_model, require_whole
+from workbench.app.workspace import Workspace, require_model
 from workbench.cancel import CancelToken
 from workbench.errors import UserError
 from workbench.events import Progress, Warned
@@ -84,13 +85,17 @@ def serve_reward(
     serving = Serving(token or secrets.token_urlsafe(32))
 
     def work(cancel: CancelToken) -> Working:
-        require_whole(folder)
         model = yield from ws.model(cancel)
-        from workbench.models import adapters
-        from workbench.rewards.neural import ADAPTER, RewardModel
+        from workbench.rewards.neural import RewardModel
 
-        reward = RewardModel.load(model, folder)
+        reward = scorers.load(model, folder)
         try:
+            if not isinstance(reward, RewardModel):
+                raise UserError(
+                    f"{scorer.name} cannot be served: clients send texts that a chat template has "
+                    "rendered, and only a trained network reads those.",
+                    "Choose a reward model that was trained here.",
+                )
             with Endpoint(host, port, serving.token) as endpoint:
                 serving.url = endpoint.url
                 if not endpoint.is_local:
@@ -102,7 +107,7 @@ def serve_reward(
                 return (yield from _serve(endpoint, reward, cancel))
         finally:
             serving.url = ""
-            adapters.remove(model, ADAPTER)
+            reward.close()
 
     serving.job = ws.submit(f"Serve {scorer.name}", "serve", work)
     return serving

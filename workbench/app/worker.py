@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.app import scorers
 from workbench.app.answers import usable_prompts
 from workbench.app.library import find
 from workbench.app.workspace import prepare_torch
@@ -44,7 +45,6 @@ def work_off(
     info = find(model or str(job.model.get("hub_id") or job.model["name"]))
     prepare_torch(keeps_core_free=False)
     from workbench.models.loading import load
-    from workbench.rewards.neural import RewardModel
     from workbench.training.inputs import Inputs
     from workbench.training.registry import trainer
 
@@ -58,7 +58,7 @@ def work_off(
         model=base,
         run_dir=out,
         prompts=(yield from _fitting(base, job)),
-        reward=None if job.reward_model is None else RewardModel.load(base, job.reward_model),
+        reward=None if job.reward_model is None else scorers.load(base, job.reward_model),
         preferences=job.data.preferences,
         feedback=job.data.feedback,
         answers=job.data.answers,

@@ -15,8 +15,8 @@ from workbench.events import (
     Evaluated,
     Event,
     Finished,
+    Marked,
     Progress,
-    Sample,
     Saved,
     Started,
     Step,
@@ -78,10 +78,10 @@ class Show:
                 self._line(f"  saved {event.kind.replace('_', ' ')}: {event.path}")
             case Warned():
                 self._line(f"  note: {event.message} {event.hint}".rstrip())
+            case Marked():
+                self._line(f"  at update {event.step}: {event.text}")
             case Finished():
                 self._finished(event)
-            case Sample():
-                pass
 
     def result(self, values: Mapping[str, object], text: str = "") -> None:
         """Show what a command gives: as JSON, or as `text`."""

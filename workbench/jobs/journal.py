@@ -20,6 +20,7 @@ from workbench.events import (
     Evaluated,
     Event,
     Finished,
+    Marked,
     Outcome,
     Sample,
     Saved,
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 
 _MAX_WAIT_S = 1.0
 _MAX_EVENTS = 500
-_KEPT = (Step, Sample, Evaluated, Warned)
+_KEPT = (Step, Sample, Evaluated, Warned, Marked)
 _STATUS: Mapping[Outcome, RunStatus] = {
     "done": "done",
     "stopped": "stopped",

@@ -20,6 +20,20 @@ class RewardFunction(Protocol):
         ...
 
 
+class Scorer(RewardFunction, Protocol):
+    """A reward that was read from a folder: it scores texts too, and is closed after use."""
+
+    def score_texts(
+        self, prompts: Sequence[Sequence[Message]], texts: Sequence[str]
+    ) -> list[float]:
+        """One score per answer given as text."""
+        ...
+
+    def close(self) -> None:
+        """Take off the base, and out of memory, what was loaded for it."""
+        ...
+
+
 @runtime_checkable
 class PrefixReward(Protocol):
     """A reward that can also score the beginnings of an answer, for rewards token by token."""

@@ -76,12 +76,18 @@ class RewardModel:
     """Scores an answer at its stop token (Stiennon et al. 2020; Ouyang et al. 2022)."""
 
     def __init__(
-        self, base: LoadedModel, head: ScalarHead, lora: LoraSettings, name: str = "reward model"
+        self,
+        base: LoadedModel,
+        head: ScalarHead,
+        lora: LoraSettings,
+        name: str = "reward model",
+        adapter: str = ADAPTER,
     ) -> None:
         self.base = base
         self.head = head
         self.lora = lora
         self.name = name
+        self.adapter = adapter
         self.tokens_at_once = 4096
         self.trainable: list[torch.nn.Parameter] = []
 
@@ -95,18 +101,22 @@ class RewardModel:
         return model
 
     @classmethod
-    def load(cls, base: LoadedModel, folder: Path) -> RewardModel:
+    def load(cls, base: LoadedModel, folder: Path, adapter: str = ADAPTER) -> RewardModel:
         """From a SEQ_CLS adapter folder, frozen; scores are bit-equal to those before saving.
 
         Raises:
             UserError: The folder does not fit the loaded model.
         """
-        head = adapters.load_scorer(base, ADAPTER, folder)
-        return cls(base, head, adapters.lora_settings(folder), folder.name)
+        head = adapters.load_scorer(base, adapter, folder)
+        return cls(base, head, adapters.lora_settings(folder), folder.name, adapter)
+
+    def close(self) -> None:
+        """Take the adapter off the base."""
+        adapters.remove(self.base, self.adapter)
 
     def save(self, folder: Path) -> None:
         """Write a folder that PEFT loads on AutoModelForSequenceClassification(num_labels=1)."""
-        adapters.save(self.base, ADAPTER, self.lora, folder, score_head=self.head)
+        adapters.save(self.base, self.adapter, self.lora, folder, score_head=self.head)
         base = self.base.info.hub_id or self.base.info.name
         text = _CARD_OF_ENCODER_DECODER if self.base.info.is_encoder_decoder else _CARD
         card = text.format(base=base, pad_id=self.base.pad_id)
@@ -147,7 +157,7 @@ class RewardModel:
         """Scores (B,) of whole sequences, read at each last token; gradients as the caller set."""
         prompt_ids, prompt_mask = pad_prompts(self.base, [s.prompt for s in sequences])
         answer_ids, is_answer = pad_answers(self.base, [s.answer for s in sequences])
-        with adapters.active(self.base, ADAPTER):
+        with adapters.active(self.base, self.adapter):
             states = self.base.answer_states(prompt_ids, prompt_mask, answer_ids, is_answer)
         scores: Tensor = self.head(states)
         return scores
@@ -197,7 +207,7 @@ class RewardModel:
         for row, answer, score in zip(rows, answers, whole, strict=True):
             prompt_ids, prompt_mask = pad_prompts(self.base, [row.prompt])
             answer_ids, is_answer = pad_answers(self.base, [row.answer])
-            with adapters.active(self.base, ADAPTER):
+            with adapters.active(self.base, self.adapter):
                 states = self.base.response_states(prompt_ids, prompt_mask, answer_ids, is_answer)
             potentials.append([*self.head(states)[0, : len(answer)].tolist(), score])
         return potentials
@@ -220,7 +230,7 @@ class RewardModel:
         """Scores of answers whose lower states are there already."""
         size = max(1, self.tokens_at_once // trunk.states.shape[1])
         scores = []
-        with adapters.active(self.base, ADAPTER):
+        with adapters.active(self.base, self.adapter):
             for start in range(0, len(prompt_ids), size):
                 rows = slice(start, start + size)
                 states = self.base.answer_states(

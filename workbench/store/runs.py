@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from workbench.data.records import Run, RunKind, RunStatus
 from workbench.errors import UserError
-from workbench.events import Evaluated, Event, Sample, Step, Warned
+from workbench.events import Evaluated, Event, Marked, Sample, Step, Warned
 from workbench.store.database import Database, now
 
 _ENDED = ("done", "stopped", "failed", "interrupted")
@@ -82,15 +82,15 @@ class RunRepository:
         return _to_run(row)
 
     def append_events(self, run_id: int, events: Sequence[Event]) -> None:
-        """Store the figures, sample answers and warnings among these events in one transaction."""
+        """Store figures, sample answers, warnings and marks among these in one transaction."""
         with self._database.write() as connection:
             for event in events:
                 _append(connection, run_id, event)
 
     def rewind(self, run_id: int, step: int) -> None:
-        """Forget figures and samples after `step`: a run goes on from a checkpoint before them."""
+        """Forget what came after `step`: a run goes on from a checkpoint before it."""
         with self._database.write() as connection:
-            for table in ("metrics", "samples"):
+            for table in ("metrics", "samples", "run_marks"):
                 connection.execute(
                     f"DELETE FROM {table} WHERE run_id = ? AND step > ?", (run_id, step)
                 )
@@ -130,6 +130,13 @@ class RunRepository:
             "SELECT message, hint FROM run_warnings WHERE run_id = ? ORDER BY id", (run_id,)
         )
         return [Warned(row["message"], row["hint"]) for row in rows]
+
+    def marks(self, run_id: int) -> list[Marked]:
+        """What happened at which step, in order."""
+        rows = self._database.rows(
+            "SELECT step, kind, text FROM run_marks WHERE run_id = ? ORDER BY step, id", (run_id,)
+        )
+        return [Marked(row["step"], row["kind"], row["text"]) for row in rows]
 
     def mark_interrupted(self) -> int:
         """Mark runs that were under way when the program died; how many there were."""
@@ -173,6 +180,11 @@ def _append(connection: sqlite3.Connection, run_id: int, event: Event) -> None:
         connection.execute(
             "INSERT INTO run_warnings (run_id, message, hint, created_at) VALUES (?, ?, ?, ?)",
             (run_id, event.message, event.hint, now()),
+        )
+    elif isinstance(event, Marked):
+        connection.execute(
+            "INSERT INTO run_marks (run_id, step, kind, text, created_at) VALUES (?, ?, ?, ?, ?)",
+            (run_id, event.step, event.kind, event.text, now()),
         )
 
 

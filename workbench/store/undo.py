@@ -23,6 +23,8 @@ _UNDOABLE = {
     "rankings": {"is_undone"},
     "repeats": {"is_undone"},
     "remarks": {"is_undone"},
+    "votes": {"is_undone"},
+    "runs": {"is_deleted", "note", "tags"},
 }
 Value = int | str
 

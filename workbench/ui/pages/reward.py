@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from PySide6.QtGui import QIcon
-from PySide6.QtWidgets import QLabel, QVBoxLayout
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QTabWidget, QVBoxLayout, QWidget
 
 from workbench.app import reward as app_reward
 from workbench.app.training_data import hindrance
@@ -21,6 +21,7 @@ from workbench.ui.pages.live_charts import LiveCharts
 from workbench.ui.pages.live_run import LiveRun
 from workbench.ui.pages.memory_card import MemoryCard
 from workbench.ui.pages.page import UiContext
+from workbench.ui.pages.reward_tab import RewardTab
 from workbench.ui.pages.rows import Column, RowsView
 from workbench.ui.pages.run_facts import heldout, is_open, verdict_of_reward
 from workbench.ui.pages.run_page import RunPage
@@ -29,6 +30,7 @@ from workbench.ui.pages.verdict_banner import VerdictBanner
 from workbench.ui.pages.wording import MISSING, moment, percent_interval, status, status_badge
 from workbench.ui.widgets import Badge, Card, EmptyState, PageHeader, button
 
+TABS: tuple[type[RewardTab], ...] = ()
 CHARTS = ("reward/loss", "reward/accuracy", "reward/heldout_accuracy")
 
 
@@ -104,6 +106,10 @@ class RewardPage(RunPage):
                 "Its loss and its accuracy on held-out pairs appear here."
             ),
         )
+        training = QWidget()
+        body = QHBoxLayout(training)
+        body.setContentsMargins(0, 12, 0, 0)
+        body.setSpacing(16)
         content = QVBoxLayout()
         content.setSpacing(12)
         content.addWidget(self.banner)
@@ -112,7 +118,21 @@ class RewardPage(RunPage):
         content.addWidget(self.charts, 3)
         content.addWidget(self.runs_card, 2)
         content.addWidget(self.empty, 5)
-        self.lay_out(self.header, self.column, content)
+        body.addWidget(self.column)
+        body.addLayout(content, 1)
+        self.tabs = QTabWidget()
+        self.tabs.setDocumentMode(True)
+        self.tabs.tabBar().setExpanding(False)
+        self.tabs.addTab(training, self.tr("Training"))
+        self.parts = [kind(self.ws, self.context) for kind in TABS]
+        for part in self.parts:
+            self.tabs.addTab(part, part.title())
+        self.tabs.currentChanged.connect(self._show_part)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(16, 0, 16, 16)
+        layout.setSpacing(0)
+        layout.addWidget(self.header)
+        layout.addWidget(self.tabs, 1)
 
     def refresh(self) -> None:
         """Read runs and judgements again."""
@@ -143,6 +163,12 @@ class RewardPage(RunPage):
         self.memory.set_locked(self.job() is not None)
         self._update()
         self._update_banner(run)
+        self._show_part()
+
+    def _show_part(self) -> None:
+        shown = self.tabs.currentWidget()
+        if isinstance(shown, RewardTab):
+            shown.show_run(self.run())
 
     def take(self, event: Event, live: LiveRun) -> None:
         """Draw one event of the shown run."""
