@@ -94,6 +94,24 @@ class Marked:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnAnswer:
+    """One of two answers of the policy to one prompt, with the seed of its luck."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    is_finished: bool
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A run stops to be told which of its own answers are better: (prompt, first, second)."""
+
+    step: int
+    pairs: tuple[tuple[int, OwnAnswer, OwnAnswer], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorReport:
     """Why a job failed. `traceback` is empty for errors the user can act on."""
 
@@ -111,7 +129,19 @@ class Finished:
     result: Mapping[str, object] = field(default_factory=dict)
 
 
-Event = Started | Progress | Answer | Step | Sample | Evaluated | Saved | Warned | Marked | Finished
+Event = (
+    Started
+    | Progress
+    | Answer
+    | Step
+    | Sample
+    | Evaluated
+    | Saved
+    | Warned
+    | Marked
+    | Asked
+    | Finished
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +174,12 @@ METRICS: Mapping[str, Metric] = {
         "nats",
         "Mean uncertainty per token. A fall towards 0 means that the policy repeats one answer.",
         (0.3, 4.0),
+    ),
+    "judge/score": Metric(
+        "Held-back judge",
+        "",
+        "What a judge that training does not see thinks of the answers. When it falls while the "
+        "reward rises, the policy has found a hole in the reward.",
     ),
     "loss/policy": Metric(
         "Policy loss", "", "Clipped surrogate. It hovers round 0 and is not a measure of progress."

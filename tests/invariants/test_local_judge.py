@@ -21,7 +21,7 @@ from workbench.errors import Cancelled, UserError
 from workbench.models import adapters
 from workbench.models.loading import LoadedModel
 from workbench.rewards.judge import LocalJudge
-from workbench.rewards.judge_question import Answer, Question
+from workbench.rewards.judge_question import Answer, Question, win_probabilities
 
 TEMPLATE = "{rubric} {prompt} w9 {first} w10 {second} w11"
 QUESTIONS = [
@@ -111,9 +111,9 @@ def test_win_probabilities_do_not_know_sides(llama: LoadedModel) -> None:
     judge = _judge(llama)
     prompts = [q.messages for q in QUESTIONS]
     answers, references = [q.first for q in QUESTIONS], [q.second for q in QUESTIONS]
-    wins = judge.win_probabilities(prompts, answers, references)
-    losses = judge.win_probabilities(prompts, references, answers)
-    same = judge.win_probabilities(prompts, answers, answers)
+    wins = win_probabilities(judge, prompts, answers, references)
+    losses = win_probabilities(judge, prompts, references, answers)
+    same = win_probabilities(judge, prompts, answers, answers)
     assert all(w is not None for w in (*wins, *losses, *same))
     assert_close([w + x for w, x in zip(wins, losses, strict=True)], [1.0] * 7, FORWARD)  # type: ignore[operator]
     assert_close(same, [0.5] * 7, FORWARD)

@@ -175,7 +175,7 @@ class _Asked:
                 questions = self._open_questions(part)
                 yield Progress(self._n_done, len(ids), "Judging pairs")
                 if questions and asker is None:
-                    asker = yield from _judge_of(self._ws, self._settings, key, cancel)
+                    asker = yield from judge_of(self._ws, self._settings, key, cancel)
                 if questions and asker is not None:
                     yield from self._ask(asker, questions, len(ids))
                 if cancel.should_stop:
@@ -285,9 +285,14 @@ class _Asked:
         }
 
 
-def _judge_of(
+def judge_of(
     ws: Workspace, settings: JudgeSettings, key: str, cancel: CancelToken
 ) -> Generator[Event, None, Judge]:
+    """A judge that is ready to be asked; close it after use.
+
+    Raises:
+        UserError: Its model is not there, or an endpoint cannot be asked so.
+    """
     if settings.where == "endpoint":
         from workbench.rewards.endpoint_judge import EndpointJudge
 

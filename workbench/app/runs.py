@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from workbench.app import scorers
+from workbench.app import label_gate, scorers, second_judge
 from workbench.app.answers import usable_prompts
 from workbench.app.exports import export_adapter
 from workbench.app.planning import require_ready, reward_source
@@ -18,9 +19,9 @@ from workbench.config.algorithms import Algorithm
 from workbench.config.training import OnPolicySettings, TrainingSettings
 from workbench.data.folders import verify
 from workbench.data.records import Run, RunKind
-from workbench.data.training_data import TrainingData
+from workbench.data.training_data import DATA_FILE, TrainingData
 from workbench.errors import UserError
-from workbench.events import Event, Sample, Warned
+from workbench.events import Asked, Event, Sample, Warned
 from workbench.jobs.runner import Job
 
 __all__ = [
@@ -36,7 +37,6 @@ __all__ = [
 ]
 
 _RESUMABLE = ("interrupted", "stopped", "failed")
-DATA_FILE = "data.json"
 
 
 def train(
@@ -46,6 +46,7 @@ def train(
     *,
     reward_run: int | None = None,
     start_run: int | None = None,
+    judge: str = "",
 ) -> Job:
     """Train a policy adapter.
 
@@ -56,6 +57,7 @@ def train(
         reward_run: Whose reward model scores; None takes the newest, when one is needed.
         start_run: A policy run that training starts from and is held near to, such as
             supervised fine-tuning; None starts on the base.
+        judge: Who is held back to give a second opinion (`app.second_judge`); empty for nobody.
 
     Raises:
         UserError: No model, or something that the algorithm needs is not there: all of it at once.
@@ -67,10 +69,15 @@ def train(
     inputs: dict[str, object] = {"model": info.name, "model_digest": info.digest}
     if start_run is not None:
         inputs["start_run"] = start_run
+    scorer = None
     if "reward" in how.needs:
         scorer = reward_source(ws, reward_run)
         inputs["reward_run"] = scorer.id
         inputs["labels_digest"] = scorer.inputs.get("labels_digest", "")
+    if judge and isinstance(settings, OnPolicySettings):
+        if problem := second_judge.check(ws, judge, scorer.id if scorer else None):
+            raise UserError(problem, "Choose another held-back judge, or none.")
+        inputs["judge"] = judge
     run_id = ws.new_run("policy", how, settings, {**inputs, **facts})
     return submit(ws, run_id, how, settings, data)
 
@@ -118,7 +125,7 @@ def submit(
         doubts: Sentences that the run warns of at its start.
     """
     run = ws.run(run_id)
-    reward_folder = _input_folder(ws, run, "reward_run", "reward_model")
+    step = 0 if resume_from is None else _update_of(resume_from)
     start_folder = _input_folder(ws, run, "start_run", "adapter")
 
     def work(cancel: CancelToken) -> Iterator[Event]:
@@ -140,12 +147,25 @@ def submit(
         prompts = items.prompts
         if isinstance(settings, OnPolicySettings):
             prompts = tuple((yield from usable_prompts(model, prompts, settings.max_new_tokens)))
-        try:
+        with ExitStack() as stack:
+            stack.callback(adapters.remove_all, model)
+            reward, is_new = None, False
+            if "reward_run" in run.inputs:
+                yield from label_gate.decide(ws, model, run, step, cancel)
+                reward_run, is_new = label_gate.reward_run_at(ws, run, step)
+                reward = scorers.load(model, ws.artifact_folder(reward_run, "reward_model"))
+                stack.callback(reward.close)
+            judge = None
+            if "judge" in run.inputs:
+                judge = yield from second_judge.load(ws, model, str(run.inputs["judge"]), cancel)
+                stack.callback(judge.close)
             inputs = Inputs(
                 model=model,
                 run_dir=folder,
                 prompts=prompts,
-                reward=None if reward_folder is None else scorers.load(model, reward_folder),
+                reward=reward,
+                is_reward_new=is_new,
+                judge=judge,
                 preferences=items.preferences,
                 feedback=items.feedback,
                 answers=items.answers,
@@ -153,10 +173,9 @@ def submit(
                 resume_from=resume_from,
             )
             ws.live[run_id] = inputs.live
-            yield from trainer(how.name)(settings, inputs, cancel)
-        finally:
-            ws.live.pop(run_id, None)
-            adapters.remove_all(model)
+            stack.callback(ws.live.pop, run_id, None)
+            for event in trainer(how.name)(settings, inputs, cancel):
+                yield label_gate.ask(ws, run, event) if isinstance(event, Asked) else event
 
     total = settings.updates if isinstance(settings, OnPolicySettings) else 0
     return ws.submit(run.name, run.kind, work, run_id=run_id, total=total, unit="updates")

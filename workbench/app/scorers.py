@@ -29,12 +29,12 @@ def loaded(model: LoadedModel, folder: Path) -> Generator[Scorer, None, None]:
         scorer.close()
 
 
-def load(model: LoadedModel, folder: Path) -> Scorer:
-    """As `loaded`, for who closes it later."""
+def load(model: LoadedModel, folder: Path, adapter: str = "reward") -> Scorer:
+    """As `loaded`, for who closes it later; of two at once each needs an adapter name."""
     require_whole(folder)
     from workbench.rewards import loading
 
-    return loading.load(loading.Place(model, _no_other), folder)
+    return loading.load(loading.Place(model, _no_other, adapter), folder)
 
 
 def _no_other(name: str, _digest: str) -> LoadedModel:

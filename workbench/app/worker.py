@@ -66,7 +66,11 @@ def work_off(
         resume_from=newest_checkpoint(out),
         ranks=ranks,
     )
-    yield from trainer(job.how.name)(job.settings, inputs, cancel)
+    settings = job.settings
+    if isinstance(settings, OnPolicySettings) and settings.labels_every:
+        yield Warned("Nobody can be asked for labels here, so the run does not stop for them.")
+        settings = settings.model_copy(update={"labels_every": 0})
+    yield from trainer(job.how.name)(settings, inputs, cancel)
 
 
 def newest_checkpoint(out: Path) -> Path | None:

@@ -180,6 +180,18 @@ def _add_training(commands: argparse._SubParsersAction[_Parser]) -> None:
             training.add_argument(
                 "--reward-run", type=int, help="reward model to use (default: the newest)"
             )
+        if "reward" in how.needs and "prompts" in how.needs:
+            training.add_argument(
+                "--judge",
+                default="",
+                metavar="WHO",
+                help="held-back judge, never learned from: annotator, run:N or ai:NAME",
+            )
+            training.add_argument(
+                "--simulate-labels",
+                action="store_true",
+                help="let the simulated annotator answer when the run asks for labels",
+            )
         if how is not REWARD:
             training.add_argument(
                 "--start-run", type=int, help="policy run to start from (default: the base)"

@@ -19,6 +19,8 @@ from workbench.config.spec import (
     hyper,
 )
 
+WATCHED = "Opinions and labels during the run"
+
 
 class TrainingSettings(Settings):
     """What every algorithm that trains an adapter needs."""
@@ -140,6 +142,43 @@ class OnPolicySettings(TrainingSettings):
         group=REWARD,
         ge=0.0,
         le=1000.0,
+    )
+    judge_every: int = hyper(
+        5,
+        "Judge every",
+        "How often the held-back judge, when one is chosen, gives its opinion of the answers.",
+        unit="updates",
+        group=WATCHED,
+        ge=1,
+        le=100_000,
+    )
+    judge_answers: int = hyper(
+        16,
+        "Answers judged",
+        "How many answers of the batch it reads each time.",
+        unit="answers",
+        group=WATCHED,
+        ge=1,
+        le=4096,
+    )
+    labels_every: int = hyper(
+        0,
+        "Ask for labels every",
+        "The run stops after so many updates, asks you for labels on its own answers, trains the "
+        "reward model with them and goes on; 0 means never.",
+        unit="updates",
+        group=WATCHED,
+        ge=0,
+        le=100_000,
+    )
+    labels_wanted: int = hyper(
+        16,
+        "Labels each time",
+        "So many pairs of its answers are put first in the ranking queue.",
+        unit="pairs",
+        group=WATCHED,
+        ge=2,
+        le=4096,
     )
     n_samples: int = hyper(
         4,

@@ -236,6 +236,23 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelRound:
+    """When a training run asked people about its own answers, and what came of it.
+
+    `reward_run_trained` learned from the labels; it scores from then on when it was accepted.
+    """
+
+    id: int
+    run_id: int
+    step: int
+    comparison_ids: tuple[int, ...]
+    reward_run_before: int
+    reward_run_trained: int | None
+    outcome: Literal["open", "accepted", "refused", "skipped"]
+    facts: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class Artifact:
     """Something a run wrote: path relative to the experiment folder, SHA-256 of its manifest."""
 

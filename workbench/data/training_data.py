@@ -11,6 +11,8 @@ from workbench.data.folders import write_atomic
 from workbench.data.records import Answered, Feedback, Preference, Prompt
 from workbench.errors import UserError
 
+DATA_FILE = "data.json"  # in the folder of its run
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:

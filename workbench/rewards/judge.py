@@ -69,24 +69,6 @@ class LocalJudge:
             for i, p in zip(rows, values, strict=True):
                 yield i, Answer(p, self._labels[p < 0.5], seconds, len(encoded[i]) + 1)
 
-    def win_probabilities(
-        self,
-        prompts: Sequence[Sequence[Message]],
-        answers: Sequence[str],
-        references: Sequence[str],
-    ) -> list[float | None]:
-        """How likely each answer is better than its reference, as a mean of both orders."""
-        straight = [Question(*row) for row in zip(prompts, answers, references, strict=True)]
-        found: dict[int, float | None] = {}
-        for i, answer in self.ask([q for pair in straight for q in (pair, pair.swapped())]):
-            p = answer.p_shown_first
-            found[i] = None if p is None else 1.0 - p if i % 2 else p
-        means: list[float | None] = []
-        for i in range(0, 2 * len(straight), 2):
-            a, b = found.get(i), found.get(i + 1)
-            means.append(None if a is None or b is None else (a + b) / 2)
-        return means
-
     def close(self) -> None:
         """Nothing is held: the model is its owner's."""
 

@@ -75,6 +75,30 @@ class Judge(Protocol):
         ...
 
 
+def win_probabilities(
+    judge: Judge,
+    prompts: Sequence[Sequence[Message]],
+    answers: Sequence[str],
+    references: Sequence[str],
+) -> list[float | None]:
+    """How likely each answer is better than its reference, as a mean of both orders.
+
+    None where the judge named neither, or was stopped before.
+    """
+    straight = [Question(*row) for row in zip(prompts, answers, references, strict=True)]
+    found: dict[int, float | None] = {}
+    for told in judge.ask([q for pair in straight for q in (pair, pair.swapped())]):
+        if not isinstance(told, Note):
+            number, answer = told
+            p = answer.p_shown_first
+            found[number] = None if p is None else 1.0 - p if number % 2 else p
+    means: list[float | None] = []
+    for i in range(0, 2 * len(straight), 2):
+        a, b = found.get(i), found.get(i + 1)
+        means.append(None if a is None or b is None else (a + b) / 2)
+    return means
+
+
 def prompt_text(messages: Sequence[Message]) -> str:
     """A prompt in words: a lone message as it stands, a dialogue with its roles."""
     if len(messages) == 1:

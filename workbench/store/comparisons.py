@@ -13,6 +13,7 @@ from workbench.errors import UserError
 from workbench.store.database import Database, now
 from workbench.store.undo import Group, UndoJournal
 
+_FIRST = -1e12  # below any place that an order gives
 _AT_ONCE = 200
 
 
@@ -113,8 +114,23 @@ class ComparisonRepository:
         sql = f"SELECT 1 FROM {self._queue_of(annotator)} AND comparison_id = ?"
         return bool(self._database.value(sql, (annotator, comparison_id)))
 
+    def put_first(self, annotator: str, comparison_ids: Sequence[int]) -> None:
+        """Let these come before all others: something waits for them.
+
+        In the queues of everybody who has judged here, and in this annotator's.
+        """
+        self._queue_of(annotator)
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE queue SET priority = ? WHERE comparison_id IN"
+                " (SELECT value FROM json_each(?))",
+                (_FIRST, json.dumps(list(comparison_ids))),
+            )
+
     def set_priorities(self, annotator: str, priorities: Mapping[int, float]) -> None:
         """Choose the order of an annotator's queue: smaller comes first, others stay at 0.
+
+        What was put first (`put_first`) stays there.
 
         In short transactions: a verdict that is given meanwhile waits for one of them at most.
 
@@ -130,7 +146,8 @@ class ComparisonRepository:
         changes = [
             (number, row["comparison_id"], wanted)
             for row in rows
-            if (wanted := priorities.get(row["comparison_id"], 0.0)) != row["priority"]
+            if row["priority"] > _FIRST
+            and (wanted := priorities.get(row["comparison_id"], 0.0)) != row["priority"]
         ]
         for start in range(0, len(changes), _AT_ONCE):
             with self._database.write() as connection:

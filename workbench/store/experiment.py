@@ -17,6 +17,7 @@ from workbench.store.drafts import DraftRepository
 from workbench.store.exchange import ExchangeRepository
 from workbench.store.judgement_list import JudgementList
 from workbench.store.judgements import JudgementRepository
+from workbench.store.label_rounds import LabelRoundRepository
 from workbench.store.labels import LabelRepository
 from workbench.store.lock import Lock
 from workbench.store.prompts import PromptRepository
@@ -56,6 +57,7 @@ class Experiment:
         self.exchange = ExchangeRepository(database, self.undo)
         self.ai_answers = AiAnswerRepository(database)
         self.runs = RunRepository(database)
+        self.label_rounds = LabelRoundRepository(database)
         self.artifacts = ArtifactRepository(database)
         self.settings = SettingsRepository(database)
 

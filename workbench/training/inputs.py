@@ -10,6 +10,7 @@ from workbench.data.records import Answered, Feedback, Preference, Prompt
 from workbench.errors import UserError
 from workbench.models.loading import LoadedModel
 from workbench.rewards.base import RewardFunction
+from workbench.rewards.second_opinion import Opinion
 from workbench.training.loop import LiveSettings
 from workbench.training.ranks import Ranks
 
@@ -23,6 +24,9 @@ class Inputs:
         run_dir: Gets `checkpoints/step-000020/` and at the end `adapter/` (or the reward model).
         prompts: Training prompts that fit into the context together with an answer.
         reward: Scores whole answers.
+        is_reward_new: Whether a run that goes on has another reward than before: what was measured
+            of the old one's scores does not hold for it.
+        judge: Held back: asked now and then, never learned from.
         preferences: Chosen over rejected answers.
         feedback: Answers that were called good or bad by themselves.
         answers: Answers to imitate, or to learn values from.
@@ -37,6 +41,8 @@ class Inputs:
     run_dir: Path
     prompts: Sequence[Prompt] = ()
     reward: RewardFunction | None = None
+    is_reward_new: bool = False
+    judge: Opinion | None = None
     preferences: Sequence[Preference] = ()
     feedback: Sequence[Feedback] = ()
     answers: Sequence[Answered] = ()

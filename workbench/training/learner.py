@@ -100,6 +100,10 @@ class Learner(Generic[S_co]):
                 "Lower the learning rate and go on from the last checkpoint.",
             )
 
+    def forget_scores(self) -> None:
+        """Let the next batch fix shift and scale anew: they were those of another reward."""
+        self.counters = {n: v for n, v in self.counters.items() if not n.startswith("score_")}
+
     def save(self, folder: Path) -> None:
         """Write a checkpoint that is complete or absent."""
         checkpoint.save(
@@ -189,6 +193,8 @@ def begin(
     )
     if inputs.resume_from is not None:
         learner.load(inputs.resume_from)
+        if inputs.is_reward_new:
+            learner.forget_scores()
     return learner
 
 

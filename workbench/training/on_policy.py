@@ -25,6 +25,7 @@ from workbench.training.critic import Critic
 from workbench.training.inputs import Inputs
 from workbench.training.learner import Learner
 from workbench.training.loop import batch_indices
+from workbench.training.opinions import asked, judged
 from workbench.training.rollouts import roll_out
 from workbench.training.tally import Clock, Totals
 
@@ -90,18 +91,32 @@ def run(
             **figures,
             **clock.metrics(),
         }
+        figures |= judged(learner, inputs.judge, batch, rollout, cancel)
         yield Step(learner.update, settings.updates, figures, time.perf_counter() - began)
         yield from _samples(learner, batch, rollout)
         learner.count_skipped(totals)
-        if settings.checkpoint_every and learner.update % settings.checkpoint_every == 0:
+        is_asking = _wants_labels(settings, learner.update) and not cancel.should_stop
+        if is_asking or _is_due(settings.checkpoint_every, learner.update):
             yield from save_checkpoint(learner, inputs.run_dir)
             last_saved = learner.update
+        if is_asking:
+            yield asked(learner, batch, rollout, cancel)
+            cancel.request_stop()
 
     if cancel.is_cancelled:
         raise Cancelled
     if last_saved != learner.update:
         yield from save_checkpoint(learner, inputs.run_dir)
     yield from save_adapter(learner, inputs.run_dir)
+
+
+def _wants_labels(settings: OnPolicySettings, update: int) -> bool:
+    """Whether people are asked now; after the last update their labels would come too late."""
+    return _is_due(settings.labels_every, update) and update < settings.updates
+
+
+def _is_due(every: int, update: int) -> bool:
+    return bool(every) and update % every == 0
 
 
 def _facts(rollout: Rollout) -> dict[str, float]:

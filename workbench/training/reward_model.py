@@ -17,7 +17,9 @@ from torch import Tensor
 from workbench.cancel import CancelToken
 from workbench.config.reward_model import RewardModelSettings
 from workbench.data.folders import atomic_folder
+from workbench.data.records import Preference
 from workbench.events import Event, Saved
+from workbench.models.loading import LoadedModel
 from workbench.objectives.intervals import wilson
 from workbench.objectives.preference import bradley_terry_loss, bradley_terry_nll
 from workbench.rewards.neural import ADAPTER, RewardModel
@@ -67,6 +69,19 @@ def train(settings: RewardModelSettings, inputs: Inputs, cancel: CancelToken) ->
         with atomic_folder(folder, is_replacing=True) as partial_folder:
             reward.save(partial_folder)
         yield Saved(learner.update, "reward_model", str(folder))
+
+
+def heldout_prompts(
+    model: LoadedModel,
+    settings: RewardModelSettings,
+    preferences: Sequence[Preference],
+    cancel: CancelToken,
+) -> Generator[Event, None, set[int]]:
+    """The prompts that training with these settings on these preferences keeps apart."""
+    pairs = yield from encode_pairs(model, preferences, settings, cancel)
+    ids = [pair.prompt_id for pair in pairs]
+    split = offline.split_by_prompt(ids, settings.heldout_share, settings.seed)
+    return {ids[i] for i in split.heldout}
 
 
 def _learn(

@@ -40,7 +40,7 @@ from workbench.training.learner import Learner
 from workbench.training.loop import require_finite
 from workbench.training.tally import Clock
 
-_SAMPLE = 2  # what a key of `seeds` is for
+SAMPLE = 2  # what a key of `seeds` is for
 _AT_ONCE = "answers_at_once"  # the counter that remembers it after memory ran out
 
 
@@ -60,7 +60,7 @@ def roll_out(
     """
     model, settings, mine = learner.model, learner.settings, learner.ranks.share(len(batch))
     batch, encoded = batch[mine], encoded[mine]
-    answer_seeds = seeds(settings.seed, _SAMPLE, learner.update, n=settings.batch_size)[mine]
+    answer_seeds = seeds(settings.seed, SAMPLE, learner.update, n=settings.batch_size)[mine]
     # Alone, a stop gives the answers up; several processes go on together to the step boundary.
     is_alone = learner.ranks.size == 1
     check = cancel.raise_if_stopping if is_alone else cancel.raise_if_cancelled

@@ -26,6 +26,7 @@ from workbench.ui.queue_keeper import QueueKeeper
 from workbench.ui.rank_dock import WIDTH, RankDock
 from workbench.ui.rank_panel import RankPanel
 from workbench.ui.remembering import remember, restore_layout
+from workbench.ui.round_keeper import RoundKeeper
 from workbench.ui.theme import Mode, theme
 from workbench.ui.widgets.about import AboutDialog
 from workbench.ui.widgets.corner import Corner
@@ -134,6 +135,7 @@ class MainWindow(QMainWindow):
         on("rank.maximise", self.dock.toggle_maximised)
         on("rank.annotator", AnnotatorChoice(self.ws, self.context, self).ask)
         on("rank.order", QueueKeeper(self.ws, self.context, self).ask)
+        RoundKeeper(self.ws, self.context, self)
         on("job.pause", self.job_bar.toggle_pause)
         on("job.stop", self.job_bar.stop)
         on("view.log", self.toggle_log)

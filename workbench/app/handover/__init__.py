@@ -20,7 +20,6 @@ from workbench.app.exports import copy_adapter, free_folder, relative_path
 from workbench.app.handover import launch, openrlhf, trl
 from workbench.app.handover.peers import Plan
 from workbench.app.planning import reward_source
-from workbench.app.runs import DATA_FILE
 from workbench.app.training_data import collect, usable_pairs
 from workbench.app.workspace import Workspace, require_model, require_whole
 from workbench.cancel import CancelToken
@@ -32,7 +31,7 @@ from workbench.data.chat_template import PLAIN_TEMPLATE
 from workbench.data.folders import atomic_folder, digest_folder
 from workbench.data.formats import training as forms
 from workbench.data.records import Run
-from workbench.data.training_data import TrainingData
+from workbench.data.training_data import DATA_FILE, TrainingData
 from workbench.errors import UserError
 from workbench.events import Progress, Saved
 from workbench.jobs.runner import Job, Working

@@ -9,7 +9,7 @@ from typing import Any
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
-from workbench.app import planning
+from workbench.app import label_rounds, planning
 from workbench.app import runs as app_runs
 from workbench.app.planning import Problem
 from workbench.app.workspace import Workspace
@@ -24,6 +24,7 @@ from workbench.ui.forms.settings_form import SettingsForm
 from workbench.ui.pages.live_run import LiveRun
 from workbench.ui.pages.memory_card import MemoryCard
 from workbench.ui.pages.page import UiContext
+from workbench.ui.pages.round_card import RoundCard
 from workbench.ui.pages.run_facts import Verdict, is_open, verdict_of_policy
 from workbench.ui.pages.run_page import RunPage
 from workbench.ui.pages.run_picker import RunPicker
@@ -100,6 +101,9 @@ class TrainPage(RunPage):
         self.memory = MemoryCard(self.ws)
         self.memory.measured.connect(self._check)
         self.memory.fitted.connect(self.forms.set_values)
+        self.round = RoundCard(self.ws)
+        self.round.rank_wanted.connect(self.context.actions["rank.focus"].trigger)
+        self.round.go_on_wanted.connect(self.go_on)
         self.steps = StepsCard(
             self.tr("Before the first run"), self.context, BEFORE_FIRST_RUN, self.key
         )
@@ -119,6 +123,7 @@ class TrainPage(RunPage):
         content = QVBoxLayout()
         content.setSpacing(12)
         content.addWidget(self.banner)
+        content.addWidget(self.round)
         content.addWidget(self.memory)
         content.addWidget(self.stack, 1)
         self.lay_out(self.header, self.column, content)
@@ -153,6 +158,7 @@ class TrainPage(RunPage):
         self.memory.set_locked(is_open(run))
         self.inputs.setEnabled(not is_open(run))
         self.stack.setCurrentIndex(0 if run is None else 1)
+        self.round.show_run(run)
         self._update_start()
         self._update_banner(run)
 
@@ -195,13 +201,27 @@ class TrainPage(RunPage):
             self.go_to_first_problem()
             return
         name, inputs = self.inputs.algorithm().name, self.inputs.chosen()
-        self.submit(lambda: app_runs.train(self.ws, name, settings, **inputs))
+        judge = self.inputs.judge()
+        self.submit(lambda: app_runs.train(self.ws, name, settings, **inputs, judge=judge))
 
     def resume(self) -> None:
         """Go on with the shown run from its last checkpoint."""
         run_id = self.shown
         if run_id is not None:
             self.submit(lambda: app_runs.resume(self.ws, run_id))
+
+    def go_on(self) -> None:
+        """Train the reward model on the labels that the shown run asked for, and go on with it."""
+        if self.shown is None:
+            return
+        try:
+            jobs = label_rounds.go_on(self.ws, self.shown)
+        except WorkbenchError as error:
+            self.notice = Verdict("bad", error.message, error.hint)
+            self.draw(self.run())
+            return
+        for job in jobs:
+            self.context.bridge.watch(job)
 
     def _settings_if_right(self) -> TrainingSettings | None:
         try:

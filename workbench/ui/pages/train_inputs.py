@@ -8,6 +8,7 @@ from pathlib import Path
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QFormLayout, QLabel, QVBoxLayout, QWidget
 
+from workbench.app import second_judge
 from workbench.app.planning import Problem
 from workbench.app.reward import reward_runs
 from workbench.app.runs import runs
@@ -56,7 +57,15 @@ class TrainInputs(QWidget):
         self.reward.setAccessibleName(self.tr("Reward model"))
         self.reward.setToolTip(self.tr("Which reward model scores the answers"))
         self.reward.setPlaceholderText(self.tr("none trained"))
-        for box in (self.start, self.reward):
+        self.held_back = QComboBox()
+        self.held_back.setAccessibleName(self.tr("Held-back judge"))
+        self.held_back.setToolTip(
+            self.tr(
+                "Gives its opinion of the answers now and then and is never learned from. When it "
+                "falls while the reward rises, the reward is being exploited."
+            )
+        )
+        for box in (self.start, self.reward, self.held_back):
             box.setEnabled(False)
             box.currentIndexChanged.connect(self.changed)
         self.data = ElidedLabel("")
@@ -65,11 +74,12 @@ class TrainInputs(QWidget):
         self._form.setHorizontalSpacing(12)
         self._form.addRow(self.tr("Algorithm"), self.method)
         self._form.addRow(self.when)
-        self.remarks = {where: Remark() for where in ("model", "start", "reward", "data")}
+        self.remarks = {where: Remark() for where in ("model", "start", "reward", "judge", "data")}
         rows = {
             "model": (self.tr("Policy"), self.policy),
             "start": (self.tr("Start from"), self.start),
             "reward": (self.tr("Reward"), self.reward),
+            "judge": (self.tr("Held-back judge"), self.held_back),
             "data": (self.tr("Data"), self.data),
         }
         for where, (title, control) in rows.items():
@@ -91,10 +101,21 @@ class TrainInputs(QWidget):
         """Runs to build on, as `app.runs.train` takes them."""
         return {"reward_run": self.reward.currentData(), "start_run": self.start.currentData()}
 
+    def judge(self) -> str:
+        """Who is held back, as `app.runs.train` takes it."""
+        return str(self.held_back.currentData() or "") if self._asks_judges() else ""
+
+    def _asks_judges(self) -> bool:
+        return {"prompts", "reward"} <= self.algorithm().needs
+
     def show_run(self, run: Run) -> None:
         """Show what a run was made with."""
         self.method.setCurrentIndex(self.method.findData(run.algorithm))
-        for box, name in ((self.start, "start_run"), (self.reward, "reward_run")):
+        for box, name in (
+            (self.start, "start_run"),
+            (self.reward, "reward_run"),
+            (self.held_back, "judge"),
+        ):
             index = box.findData(run.inputs.get(name))
             if index >= 0:
                 box.setCurrentIndex(index)
@@ -109,7 +130,22 @@ class TrainInputs(QWidget):
         shown = [self.start.itemData(i) for i in range(1, self.start.count())]
         if not self.start.count() or [r.id for r in policies] != shown:
             self._fill_starts(policies)
+        self._fill_judges()
         self._describe()
+
+    def _fill_judges(self) -> None:
+        known = {"": self.tr("nobody"), **second_judge.choices(self._ws)}
+        box = self.held_back
+        if list(known) == [box.itemData(i) for i in range(box.count())]:
+            return
+        chosen = box.currentData()
+        box.blockSignals(True)
+        box.clear()
+        for key, title in known.items():
+            box.addItem(title, key)
+        box.setCurrentIndex(max(0, box.findData(chosen)))
+        box.setEnabled(True)
+        box.blockSignals(False)
 
     def _fill_rewards(self, scorers: list[Run]) -> None:
         newest_before = self.reward.itemData(0)
@@ -153,3 +189,4 @@ class TrainInputs(QWidget):
         self.when.setText(how.when)
         self.data.setText(amount(self._ws, how))
         self._form.setRowVisible(self.reward, "reward" in how.needs)
+        self._form.setRowVisible(self.held_back, self._asks_judges())
