@@ -48,7 +48,21 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One answer of the current policy, with its reward and its KL in nats per answer."""
+    """One answer of the current policy, with its reward and its KL in nats per answer.
+
+    Attributes:
+        step: Updates that were done.
+        prompt_id: What it answers.
+        text: Without special tokens.
+        reward: Score of the whole answer.
+        kl: Sum over its tokens of log π − log reference.
+        n_tokens: End token included.
+        is_finished: Whether it ended by itself.
+        is_watched: An answer to a prompt that is asked again and again under the same luck; else
+            one that the run learned from.
+        tokens: Its tokens as they read, which together are the text; empty when not kept.
+        figures: Numbers of each token, by names of `TOKEN_FIGURES`.
+    """
 
     step: int
     prompt_id: int
@@ -57,6 +71,9 @@ class Sample:
     kl: float
     n_tokens: int
     is_finished: bool
+    is_watched: bool = False
+    tokens: tuple[str, ...] = ()
+    figures: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +129,11 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Paused(Warned):
+    """The action has paused itself and waits for whoever started it, who is told why."""
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorReport:
     """Why a job failed. `traceback` is empty for errors the user can act on."""
 
@@ -153,6 +175,16 @@ class Metric:
     meaning: str
     healthy: tuple[float, float] | None = None
 
+
+TOKEN_FIGURES: Mapping[str, Metric] = {
+    "logp": Metric("Log-probability", "nats", "How likely the policy found the token."),
+    "ref_logp": Metric("Log-probability, reference", "nats", "How likely the reference finds it."),
+    "advantage": Metric(
+        "Advantage", "", "How much better than expected; what the run learns from."
+    ),
+    "value": Metric("Value", "", "What the value head expected before the token."),
+    "reward": Metric("Token reward", "", "What the token was paid, KL penalty included."),
+}
 
 METRICS: Mapping[str, Metric] = {
     "objective/scores": Metric(
@@ -287,6 +319,12 @@ METRICS: Mapping[str, Metric] = {
         "Share of the returns' variance that the value head predicts. 1 is perfect, 0 is useless.",
         (-0.2, 1.0),
     ),
+    "value/spread": Metric(
+        "Spread of values",
+        "",
+        "Standard deviation of what the value head predicts over the batch. 0 after the first "
+        "updates: it says the same of everything.",
+    ),
     "value/clip_fraction": Metric(
         "Value clip fraction", "", "Share of tokens whose value step was clipped."
     ),
@@ -311,6 +349,13 @@ METRICS: Mapping[str, Metric] = {
     ),
     "completions/eos_rate": Metric(
         "Ended by itself", "", "Share of answers that ended with a stop token.", (0.3, 1.0)
+    ),
+    "completions/repetition": Metric(
+        "Repetition",
+        "",
+        "Share of the 4-token sequences of an answer that it contains already, mean over answers. "
+        "Human text is below 0.05.",
+        (0.0, 0.2),
     ),
     "best_of_n/score": Metric(
         "Score of the best", "", "Mean score of the best of n answers. Always rises with n."

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from workbench.cancel import CancelToken
+from workbench.cli.following import stop_if_paused
 from workbench.cli.show import Show
 from workbench.errors import Cancelled, WorkbenchError
 
@@ -40,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             options.bundle, options.model, options.out, ranks, cancel, dtype=options.dtype
         )
         for event in events:
+            stop_if_paused(event, cancel)
             if ranks.is_main:
                 show.event(event)
     except (WorkbenchError, Cancelled) as error:

@@ -12,6 +12,7 @@ from workbench.app import labelling
 from workbench.app.workspace import Workspace, require_whole
 from workbench.cancel import CancelToken
 from workbench.config.generation import SamplingSettings
+from workbench.config.training import OnPolicySettings, TrainingSettings
 from workbench.data.chat_template import decode_answer
 from workbench.data.records import NewCompletion, Prompt
 from workbench.errors import Cancelled, UserError
@@ -125,8 +126,8 @@ def usable_prompts(
             "Answers are better from a model that was tuned for dialogue.",
         )
     room = model.context_length - max_new_tokens
-    fitting = [p for p in prompts if len(model.encode_prompt(p.messages)) <= room]
-    n_long = len(prompts) - len(fitting)
+    found = [p for p in prompts if len(model.encode_prompt(p.messages)) <= room]
+    n_long = len(prompts) - len(found)
     if n_long:
         yield Warned(
             f"{n_long} of {len(prompts)} prompts are skipped: with an answer of "
@@ -134,13 +135,23 @@ def usable_prompts(
             f"{model.context_length} tokens.",
             "Shorten them, or lower the answer length.",
         )
-    if not fitting:
+    if not found:
         raise UserError(
             f"No prompt fits into the context of {model.info.name} "
             f"({model.context_length} tokens).",
             "Shorten the prompts, or lower the answer length.",
         )
-    return fitting
+    return found
+
+
+def fitting(
+    model: LoadedModel, prompts: Sequence[Prompt], settings: TrainingSettings
+) -> list[Prompt]:
+    """Those that fit the context together with an answer of a run; the others are left out."""
+    if not isinstance(settings, OnPolicySettings):
+        return []
+    room = model.context_length - settings.max_new_tokens
+    return [p for p in prompts if len(model.encode_prompt(p.messages)) <= room]
 
 
 def answer_seed(seed: int, prompt_id: int, k: int) -> int:
@@ -156,10 +167,10 @@ def _tasks(
     settings: SamplingSettings,
     adapter: str | None,
 ) -> Generator[Event, None, list[_Task]]:
-    fitting = yield from usable_prompts(model, prompts, settings.max_new_tokens)
+    usable = yield from usable_prompts(model, prompts, settings.max_new_tokens)
     sampling = _sampling(settings)
     tasks = []
-    for prompt in fitting:
+    for prompt in usable:
         ids = tuple(model.encode_prompt(prompt.messages))
         for k in range(settings.n_answers):
             seed = answer_seed(settings.seed, prompt.id, k)
@@ -167,7 +178,7 @@ def _tasks(
                 prompt.id, model.info.digest, adapter, sampling, seed
             ):
                 tasks.append(_Task(prompt, ids, seed))
-    n_there = len(fitting) * settings.n_answers - len(tasks)
+    n_there = len(usable) * settings.n_answers - len(tasks)
     if n_there:
         yield Progress(n_there, n_there + len(tasks), f"{n_there} answers are there already")
     return tasks

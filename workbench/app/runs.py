@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from workbench.app import label_gate, scorers, second_judge
-from workbench.app.answers import usable_prompts
+from workbench.app.answers import fitting, usable_prompts
 from workbench.app.exports import export_adapter
 from workbench.app.planning import require_ready, reward_source
 from workbench.app.training_data import collect
@@ -163,6 +163,7 @@ def submit(
                 model=model,
                 run_dir=folder,
                 prompts=prompts,
+                watch=fitting(model, items.watch, settings),
                 reward=reward,
                 is_reward_new=is_new,
                 judge=judge,

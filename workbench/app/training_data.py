@@ -14,7 +14,7 @@ from workbench.app.workspace import MIN_PAIRS, Workspace
 from workbench.config.aggregation import AggregationSettings
 from workbench.config.algorithms import BEST_OF_N, REWARD, Algorithm
 from workbench.config.judge import JudgeSettings
-from workbench.config.training import TrainingSettings
+from workbench.config.training import OnPolicySettings, TrainingSettings
 from workbench.data.records import Answered, Feedback, Judgement, Preference, Prompt, Source
 from workbench.data.training_data import TrainingData
 from workbench.errors import UserError
@@ -33,7 +33,8 @@ def collect(
     facts: dict[str, object] = {}
     data = TrainingData()
     if "prompts" in how.needs:
-        data = replace(data, prompts=tuple(_prompts(ws)))
+        prompts = tuple(_prompts(ws))
+        data = replace(data, prompts=prompts, watch=_watched(ws, settings, prompts))
         facts["prompt_ids"] = [p.id for p in data.prompts]
     if "preferences" in how.needs:
         pairs, n_identical = usable_pairs(ws)
@@ -146,6 +147,15 @@ def _prompts(ws: Workspace) -> Sequence[Prompt]:
             "There are no prompts to train on.", "Add or import some on the Prompts page."
         )
     return prompts
+
+
+def _watched(
+    ws: Workspace, settings: TrainingSettings, prompts: Sequence[Prompt]
+) -> tuple[Prompt, ...]:
+    """The first held-out prompts, or training prompts where none is held out."""
+    n = settings.n_samples if isinstance(settings, OnPolicySettings) else 0
+    heldout = ws.experiment.prompts.list(split="heldout", limit=n) if n else []
+    return tuple(heldout or prompts[:n])
 
 
 def _feedback(ws: Workspace) -> list[Feedback]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.app import scorers
-from workbench.app.answers import usable_prompts
+from workbench.app.answers import fitting, usable_prompts
 from workbench.app.library import find
 from workbench.app.workspace import prepare_torch
 from workbench.cancel import CancelToken
@@ -58,6 +58,7 @@ def work_off(
         model=base,
         run_dir=out,
         prompts=(yield from _fitting(base, job)),
+        watch=fitting(base, job.data.watch, job.settings),
         reward=None if job.reward_model is None else scorers.load(base, job.reward_model),
         preferences=job.data.preferences,
         feedback=job.data.feedback,
@@ -82,5 +83,5 @@ def newest_checkpoint(out: Path) -> Path | None:
 def _fitting(model: LoadedModel, job: bundle.Bundle) -> Generator[Event, None, Sequence[Prompt]]:
     if not isinstance(job.settings, OnPolicySettings):
         return job.data.prompts
-    fitting = yield from usable_prompts(model, job.data.prompts, job.settings.max_new_tokens)
-    return fitting
+    found = yield from usable_prompts(model, job.data.prompts, job.settings.max_new_tokens)
+    return found

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.cli import judging, parser, preferences, quality
-from workbench.cli.following import Outcome, follow, interruptible, outcome_of
+from workbench.cli.following import Outcome, follow, interruptible, outcome_of, stop_if_paused
 from workbench.cli.plan import show_plan
 from workbench.cli.show import Show
 from workbench.cli.tables import curve_table
@@ -385,7 +385,9 @@ def _tour(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
         events = tour.tour(ws, settings)
         try:
             while True:
-                show.event(next(events))
+                show.event(event := next(events))
+                if (job := ws.runner.current) is not None:
+                    stop_if_paused(event, job.token)
         except StopIteration as end:
             show.json(end.value)
             return Outcome.DONE

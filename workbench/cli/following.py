@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from workbench.cancel import CancelToken
 from workbench.cli.show import Show
-from workbench.events import Finished
+from workbench.events import Event, Finished, Paused
 
 if TYPE_CHECKING:
     from workbench.jobs.runner import Job
@@ -29,7 +30,14 @@ def follow(job: Job, show: Show) -> Outcome:
     with interruptible(lambda: job, show):
         for event in job.follow():
             show.event(event)
+            stop_if_paused(event, job.token)
     return outcome_of(job.finished)
+
+
+def stop_if_paused(event: Event, token: CancelToken) -> None:
+    """A run that pauses itself asks somebody; where nobody can answer it is stopped and saved."""
+    if isinstance(event, Paused):
+        token.request_stop()
 
 
 def outcome_of(finished: Finished | None) -> Outcome:

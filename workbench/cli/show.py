@@ -16,6 +16,7 @@ from workbench.events import (
     Event,
     Finished,
     Marked,
+    Paused,
     Progress,
     Saved,
     Started,
@@ -72,16 +73,11 @@ class Show:
                 self._progress(event)
             case Step():
                 self._step(event)
-            case Evaluated():
-                self._line(f"  measured: {_figures(event.metrics)}")
-            case Saved():
-                self._line(f"  saved {event.kind.replace('_', ' ')}: {event.path}")
-            case Warned():
-                self._line(f"  note: {event.message} {event.hint}".rstrip())
-            case Marked():
-                self._line(f"  at update {event.step}: {event.text}")
             case Finished():
                 self._finished(event)
+            case _:
+                if line := _said(event):
+                    self._line(f"  {line}")
 
     def result(self, values: Mapping[str, object], text: str = "") -> None:
         """Show what a command gives: as JSON, or as `text`."""
@@ -163,6 +159,23 @@ class _Clock:
         if done == first or done >= total:
             return ""
         return f"  {_span((now - began) / (done - first) * (total - done))} left"
+
+
+def _said(event: Event) -> str:
+    """A line for what needs no more than one; empty for what is not shown."""
+    match event:
+        case Evaluated():
+            return f"measured: {_figures(event.metrics)}"
+        case Saved():
+            return f"saved {event.kind.replace('_', ' ')}: {event.path}"
+        case Paused():
+            return f"stopping: {event.message} It is saved; --resume goes on."
+        case Warned():
+            return f"note: {event.message} {event.hint}".rstrip()
+        case Marked():
+            return f"at update {event.step}: {event.text}"
+        case _:
+            return ""
 
 
 def _figures(metrics: Mapping[str, float]) -> str:

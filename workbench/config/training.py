@@ -180,13 +180,35 @@ class OnPolicySettings(TrainingSettings):
         ge=2,
         le=4096,
     )
+    kl_budget: float = hyper(
+        0.0,
+        "KL budget",
+        "When a batch is further than this from the reference the run pauses itself and asks; 0 "
+        "means off. Going on gives it the same budget once more.",
+        unit="nats",
+        group=KL,
+        ge=0.0,
+        le=10_000.0,
+        is_live=True,
+    )
     n_samples: int = hyper(
         4,
         "Sample answers",
-        "Answers of each update that are kept to read.",
+        "Answers of each update that are kept to read, and how many prompts are asked again and "
+        "again.",
         group=CHECKPOINTS,
         ge=0,
         le=1024,
+    )
+    sample_every: int = hyper(
+        10,
+        "Ask again every",
+        "The same prompts are answered with the same luck before the first update and every so "
+        "many, to read how the answers change; 0 means never.",
+        unit="updates",
+        group=CHECKPOINTS,
+        ge=0,
+        le=100_000,
     )
 
     @property

@@ -62,6 +62,29 @@ def encode_answer(tokenizer: Tokenizer, text: str, stop_id: int) -> list[int]:
     return [*tokenizer.encode(text, add_special_tokens=False), stop_id]
 
 
+def pieces(tokenizer: Tokenizer, token_ids: Sequence[int]) -> list[str]:
+    """What each generated token adds to the text, special tokens as they are written.
+
+    A character may take several tokens: all but the last of them add nothing yet.
+    """
+    ids, found = list(token_ids), list[str]()
+
+    def text(start: int, end: int) -> str:
+        return tokenizer.decode(ids[start:end], skip_special_tokens=False)
+
+    # A token's text depends on what stands before it (SentencePiece drops a leading space), and
+    # decoding from the start each time would be quadratic: the tokens of the last text are enough.
+    start, read = 0, 0
+    for end in range(1, len(ids) + 1):
+        before, after = text(start, read), text(start, end)
+        if end < len(ids) and (after.endswith("\ufffd") or len(after) <= len(before)):
+            found.append("")
+            continue
+        found.append(after[len(before) :])
+        start, read = read, end
+    return found
+
+
 def decode_answer(tokenizer: Tokenizer, token_ids: Sequence[int]) -> str:
     """Text of generated ids without special tokens."""
     return tokenizer.decode(list(token_ids), skip_special_tokens=True).strip()

@@ -16,9 +16,18 @@ DATA_FILE = "data.json"  # in the folder of its run
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """Prompts, labels and answers of a run; what its algorithm does not need is empty."""
+    """Prompts, labels and answers of a run; what its algorithm does not need is empty.
+
+    Attributes:
+        prompts: What a policy answers to learn.
+        watch: What it answers again and again, to be read.
+        preferences: Chosen over rejected answers.
+        feedback: Answers called good or bad.
+        answers: Answers by themselves.
+    """
 
     prompts: tuple[Prompt, ...] = ()
+    watch: tuple[Prompt, ...] = ()
     preferences: tuple[Preference, ...] = ()
     feedback: tuple[Feedback, ...] = ()
     answers: tuple[Answered, ...] = ()

@@ -13,6 +13,7 @@ from workbench.events import Evaluated, Event, Marked, Sample, Step, Warned
 from workbench.store.database import Database, now
 
 _ENDED = ("done", "stopped", "failed", "interrupted")
+Tokens = tuple[tuple[str, ...], dict[str, tuple[float, ...]]]
 
 
 class RunRepository:
@@ -94,6 +95,10 @@ class RunRepository:
                 connection.execute(
                     f"DELETE FROM {table} WHERE run_id = ? AND step > ?", (run_id, step)
                 )
+            # The fixed prompts are asked at the beginning of a step, so they are asked again.
+            connection.execute(
+                "DELETE FROM samples WHERE run_id = ? AND step = ? AND is_watched", (run_id, step)
+            )
 
     def metrics(self, run_id: int) -> dict[str, list[tuple[int, float]]]:
         """All figures of a run: name to (step, value) in order of steps; NaN where it was NaN."""
@@ -105,24 +110,27 @@ class RunRepository:
         return found
 
     def samples(self, run_id: int, step: int | None = None) -> list[Sample]:
-        """Sample answers of a run, or of one of its steps, oldest first."""
+        """Sample answers of a run, or of one of its steps, oldest first, without their tokens."""
+        return [sample for _, sample in self.numbered_samples(run_id, step)]
+
+    def numbered_samples(self, run_id: int, step: int | None = None) -> list[tuple[int, Sample]]:
+        """The same with their numbers, by which `tokens_of` finds the tokens of one."""
         rows = self._database.rows(
-            "SELECT * FROM samples WHERE run_id = ?1 AND (?2 IS NULL OR step = ?2)"
-            " ORDER BY step, id",
+            "SELECT id, step, prompt_id, text, reward, kl, n_tokens, is_finished, is_watched"
+            " FROM samples WHERE run_id = ?1 AND (?2 IS NULL OR step = ?2) ORDER BY step, id",
             (run_id, step),
         )
-        return [
-            Sample(
-                step=row["step"],
-                prompt_id=row["prompt_id"],
-                text=row["text"],
-                reward=_number(row["reward"]),
-                kl=_number(row["kl"]),
-                n_tokens=row["n_tokens"],
-                is_finished=bool(row["is_finished"]),
-            )
-            for row in rows
-        ]
+        return [(row["id"], _to_sample(row)) for row in rows]
+
+    def tokens_of(self, sample_id: int) -> Tokens:
+        """The tokens of a sample and their figures; none where they were not kept."""
+        row = self._database.row("SELECT tokens, figures FROM samples WHERE id = ?", (sample_id,))
+        if row is None or row["tokens"] is None:
+            return (), {}
+        figures = json.loads(row["figures"] or "{}")
+        return tuple(json.loads(row["tokens"])), {
+            name: tuple(map(_number, values)) for name, values in figures.items()
+        }
 
     def warnings(self, run_id: int) -> list[Warned]:
         """What the run warned of, oldest first."""
@@ -163,8 +171,8 @@ def _append(connection: sqlite3.Connection, run_id: int, event: Event) -> None:
         )
     elif isinstance(event, Sample):
         connection.execute(
-            "INSERT INTO samples (run_id, step, prompt_id, text, reward, kl, n_tokens, is_finished)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO samples (run_id, step, prompt_id, text, reward, kl, n_tokens,"
+            " is_finished, is_watched, tokens, figures) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 run_id,
                 event.step,
@@ -174,6 +182,9 @@ def _append(connection: sqlite3.Connection, run_id: int, event: Event) -> None:
                 event.kl,
                 event.n_tokens,
                 event.is_finished,
+                event.is_watched,
+                json.dumps(event.tokens, ensure_ascii=False) if event.tokens else None,
+                _json(_rounded(event.figures)) if event.figures else None,
             ),
         )
     elif isinstance(event, Warned):
@@ -186,6 +197,24 @@ def _append(connection: sqlite3.Connection, run_id: int, event: Event) -> None:
             "INSERT INTO run_marks (run_id, step, kind, text, created_at) VALUES (?, ?, ?, ?, ?)",
             (run_id, event.step, event.kind, event.text, now()),
         )
+
+
+def _to_sample(row: sqlite3.Row) -> Sample:
+    return Sample(
+        step=row["step"],
+        prompt_id=row["prompt_id"],
+        text=row["text"],
+        reward=_number(row["reward"]),
+        kl=_number(row["kl"]),
+        n_tokens=row["n_tokens"],
+        is_finished=bool(row["is_finished"]),
+        is_watched=bool(row["is_watched"]),
+    )
+
+
+def _rounded(figures: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+    """Figures of tokens are looked at, not computed with: four digits save half the room."""
+    return {name: [float(f"{v:.4g}") for v in values] for name, values in figures.items()}
 
 
 def _to_run(row: sqlite3.Row) -> Run:

@@ -58,6 +58,7 @@ def _learn(
     explained = explained_variance(rollout.old_values, returns, is_response)
     if settings.whiten_advantages:
         advantages = masked_whiten(advantages, is_response)
+    totals.keep(advantage=advantages, reward=rewards)
     yield from plain_step(learner, critic, cancel, totals, rollout, advantages, returns, cost)
     return {
         **cost.figures(),

@@ -64,6 +64,7 @@ def _learn(
     advantages = group_advantages_grpo(
         rewards_of_answers(cost), settings.group_size, settings.scale_by_std
     )
+    totals.keep(advantage=advantages)
     figures = {**cost.figures(), **group_figures(cost, settings.group_size)}
     if settings.skip_equal_groups:
         # Advantages of equal rewards are exactly 0 (`group_advantages_grpo`).

@@ -23,6 +23,7 @@ class Inputs:
         model: The base; its own weights do not change.
         run_dir: Gets `checkpoints/step-000020/` and at the end `adapter/` (or the reward model).
         prompts: Training prompts that fit into the context together with an answer.
+        watch: Prompts that are answered again and again through the run, to be read.
         reward: Scores whole answers.
         is_reward_new: Whether a run that goes on has another reward than before: what was measured
             of the old one's scores does not hold for it.
@@ -40,6 +41,7 @@ class Inputs:
     model: LoadedModel
     run_dir: Path
     prompts: Sequence[Prompt] = ()
+    watch: Sequence[Prompt] = ()
     reward: RewardFunction | None = None
     is_reward_new: bool = False
     judge: Opinion | None = None

@@ -6,20 +6,21 @@ save a checkpoint now and then. An algorithm's own file says how it learns.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 from workbench.cancel import CancelToken
 from workbench.config.training import OnPolicySettings, TrainingSettings
-from workbench.data.chat_template import decode_answer
 from workbench.data.folders import atomic_folder
-from workbench.data.records import Prompt
 from workbench.errors import Cancelled, UserError
-from workbench.events import Event, Sample, Saved, Step
+from workbench.events import Event, Marked, Paused, Saved, Step
 from workbench.models import adapters, policy
 from workbench.models.policy import Guidance
+from workbench.objectives.masking import masked_var
+from workbench.objectives.repetition import repeated_share
 from workbench.objectives.rollout import Rollout
 from workbench.training.critic import Critic
 from workbench.training.inputs import Inputs
@@ -27,6 +28,7 @@ from workbench.training.learner import Learner
 from workbench.training.loop import batch_indices
 from workbench.training.opinions import asked, judged
 from workbench.training.rollouts import roll_out
+from workbench.training.samples import Watch, samples
 from workbench.training.tally import Clock, Totals
 
 S = TypeVar("S", bound=OnPolicySettings)
@@ -60,6 +62,7 @@ def run(
             "Raise Batch size, or start fewer processes.",
         )
     encoded = [model.encode_prompt(p.messages) for p in prompts]
+    watch = Watch(learner, inputs, cancel, critic)
     n_prompts = settings.batch_size // settings.answers_per_prompt
     last_saved = learner.update if inputs.resume_from is not None else -1
 
@@ -72,6 +75,7 @@ def run(
         ]
         batch = [prompts[i] for i in chosen]
         try:
+            yield from watch.when_due()
             rollout = yield from roll_out(
                 learner, batch, [encoded[i] for i in chosen], reward, cancel, clock, critic
             )
@@ -85,7 +89,7 @@ def run(
         yield from totals.warnings(learner.update + 1)
         learner.update += 1
         figures = {
-            **_facts(rollout),
+            **_facts(rollout, has_values=critic is not None),
             "optim/lr": lr,
             **totals.metrics(),
             **figures,
@@ -93,16 +97,22 @@ def run(
         }
         figures |= judged(learner, inputs.judge, batch, rollout, cancel)
         yield Step(learner.update, settings.updates, figures, time.perf_counter() - began)
-        yield from _samples(learner, batch, rollout)
+        yield from samples(learner, batch, rollout, totals.tokens, has_values=critic is not None)
         learner.count_skipped(totals)
+        pause = _past_budget(learner, figures["objective/kl"])
         is_asking = _wants_labels(settings, learner.update) and not cancel.should_stop
         if is_asking or _is_due(settings.checkpoint_every, learner.update):
             yield from save_checkpoint(learner, inputs.run_dir)
             last_saved = learner.update
+        if pause is not None and learner.update < settings.updates:
+            cancel.pause()
+            yield Marked(learner.update, "pause", pause.message)
+            yield pause
         if is_asking:
             yield asked(learner, batch, rollout, cancel)
             cancel.request_stop()
 
+    yield from watch.at_the_end()
     if cancel.is_cancelled:
         raise Cancelled
     if last_saved != learner.update:
@@ -119,31 +129,38 @@ def _is_due(every: int, update: int) -> bool:
     return bool(every) and update % every == 0
 
 
-def _facts(rollout: Rollout) -> dict[str, float]:
+def _facts(rollout: Rollout, *, has_values: bool) -> dict[str, float]:
     """Figures of a batch that need no algorithm."""
-    kl = (rollout.old_logps - rollout.ref_logps).mul(rollout.is_response).sum(1)
+    is_response = rollout.is_response
+    kl = (rollout.old_logps - rollout.ref_logps).mul(is_response).sum(1)
+    values = rollout.old_values
+    spread = {"value/spread": float(masked_var(values, is_response).sqrt())} if has_values else {}
     return {
         "objective/scores": float(rollout.scores.mean()),
         "objective/kl": float(kl.mean()),
-        "completions/mean_length": float(rollout.is_response.sum(1).float().mean()),
+        "completions/mean_length": float(is_response.sum(1).float().mean()),
         "completions/eos_rate": float(rollout.ended.float().mean()),
+        "completions/repetition": float(repeated_share(rollout.response_ids, is_response)),
+        **spread,
     }
 
 
-def _samples(learner: Learner[S], batch: Sequence[Prompt], rollout: Rollout) -> Iterator[Event]:
-    """The first answers of the batch: an honest draw, not the best ones."""
-    kl = ((rollout.old_logps - rollout.ref_logps) * rollout.is_response).sum(1)
-    for row in range(min(learner.settings.n_samples, len(batch))):
-        ids = rollout.response_ids[row][rollout.is_response[row]].tolist()
-        yield Sample(
-            step=learner.update,
-            prompt_id=batch[row].id,
-            text=decode_answer(learner.model.tokenizer, ids),
-            reward=float(rollout.scores[row]),
-            kl=float(kl[row]),
-            n_tokens=len(ids),
-            is_finished=bool(rollout.ended[row]),
-        )
+def _past_budget(learner: Learner[S], kl: float) -> Paused | None:
+    """Why the run should wait, when KL has passed what it may spend.
+
+    Going on gives it the budget once more. A checkpoint keeps how far it may go.
+    """
+    counters = learner.counters
+    budget = counters.get("kl_budget", learner.settings.kl_budget)
+    budget = counters["kl_budget"] = learner.live.get("kl_budget", budget)
+    limit = max(budget, counters.get("kl_limit", 0.0))
+    if not (budget and kl > limit):
+        return None
+    further = counters["kl_limit"] = budget * (math.floor(kl / budget) + 1)
+    return Paused(
+        f"KL is {kl:.3g} nats per answer, past its budget of {limit:.3g}.",
+        f"Go on, and it pauses again past {further:.3g}, or stop and save.",
+    )
 
 
 def save_checkpoint(learner: Learner[T], run_dir: Path) -> Iterator[Event]:

@@ -72,6 +72,7 @@ def _learn(
     explained = explained_variance(rollout.old_values, returns, is_response)
     if settings.whiten_advantages:
         advantages = masked_whiten(advantages, is_response)
+    totals.keep(advantage=advantages, reward=rewards)
 
     loss_of = partial(_loss, learner, critic, cancel, totals, rollout, advantages, returns, cost)
     yield from clipped_steps(learner, totals, rollout, loss_of)

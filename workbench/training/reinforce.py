@@ -60,10 +60,12 @@ def _learn(
 ) -> Generator[Event, None, dict[str, float]]:
     settings, is_response = learner.settings, rollout.is_response
     cost = penalty(learner, rollout)
-    returns = rewards_to_go(rewards_of_tokens(learner, rollout, cost), is_response, settings.gamma)
+    rewards = rewards_of_tokens(learner, rollout, cost)
+    returns = rewards_to_go(rewards, is_response, settings.gamma)
     advantages = returns - _baseline(learner, rollout, returns)
     if settings.whiten_advantages:
         advantages = masked_whiten(advantages, is_response)
+    totals.keep(advantage=advantages, reward=rewards)
     yield from plain_step(learner, critic, cancel, totals, rollout, advantages, returns, cost)
     figures = {**cost.figures(), "policy/first_ratio_error": totals.first_ratio_error}
     if critic is not None:

@@ -60,6 +60,7 @@ def _learn(
     advantages = group_baseline_rloo(rewards_of_answers(cost), settings.group_size)
     if settings.whiten_advantages:
         advantages = masked_whiten(advantages, torch.ones_like(advantages, dtype=torch.bool))
+    totals.keep(advantage=advantages)
     loss_of = partial(_loss, learner, cancel, totals, rollout, advantages, cost)
     yield from clipped_steps(learner, totals, rollout, loss_of)
     return {

@@ -52,15 +52,27 @@ def roll_out(
     cancel: CancelToken,
     clock: Clock,
     critic: Critic | None = None,
+    luck: Sequence[int] | None = None,
 ) -> Generator[Event, None, Rollout]:
     """Answer a batch of prompts, each process its share, and score the answers.
+
+    Args:
+        learner: Whose adapter answers.
+        batch: The prompts.
+        encoded: Their tokens.
+        reward: What scores.
+        cancel: Stop and cancel.
+        clock: Counts the time.
+        critic: What says what each token can expect.
+        luck: A seed for each answer; None draws those of this update.
 
     Raises:
         Cancelled: On a stop as well: the same answers are drawn again on going on.
     """
     model, settings, mine = learner.model, learner.settings, learner.ranks.share(len(batch))
     batch, encoded = batch[mine], encoded[mine]
-    answer_seeds = seeds(settings.seed, SAMPLE, learner.update, n=settings.batch_size)[mine]
+    drawn = luck or seeds(settings.seed, SAMPLE, learner.update, n=settings.batch_size)
+    answer_seeds = drawn[mine]
     # Alone, a stop gives the answers up; several processes go on together to the step boundary.
     is_alone = learner.ranks.size == 1
     check = cancel.raise_if_stopping if is_alone else cancel.raise_if_cancelled

@@ -22,6 +22,11 @@ class Totals:
     n_steps: int = 0
     n_skipped: int = 0
     first_ratio_error: float = 0.0
+    tokens: dict[str, Tensor] = field(default_factory=dict)
+
+    def keep(self, **figures: Tensor) -> None:  # (B, T), or (B,) for all tokens of an answer
+        """Keep what each token of the batch got, by names of `TOKEN_FIGURES`, for its samples."""
+        self.tokens |= figures
 
     def add(self, minibatch: Mapping[str, float]) -> None:
         """Count the figures of one minibatch."""

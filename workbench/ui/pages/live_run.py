@@ -40,10 +40,16 @@ class LiveRun:
             for name, value in event.metrics.items():
                 self._put(name, event.step, value)
         elif isinstance(event, Sample):
-            if self.samples and event.step > self.samples[-1].step:
-                self.samples.clear()
-            if event not in self.samples:
-                self.samples.append(event)
+            self._take_sample(event)
+
+    def _take_sample(self, sample: Sample) -> None:
+        """Keep those of the latest update; the store has the others, and those asked again."""
+        if sample.is_watched:
+            return
+        if self.samples and sample.step > self.samples[-1].step:
+            self.samples.clear()
+        if _key(sample) not in map(_key, self.samples):
+            self.samples.append(sample)
 
     def _put(self, name: str, step: int, value: float) -> None:
         steps, values = self.series.setdefault(name, ([], []))
@@ -52,3 +58,8 @@ class LiveRun:
             return
         steps.append(step)
         values.append(value)
+
+
+def _key(sample: Sample) -> tuple[object, ...]:
+    """What tells samples apart; the store gives them without their tokens."""
+    return sample.step, sample.prompt_id, sample.text, sample.reward

@@ -8,7 +8,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel
 
-from workbench.events import Event, Finished, Progress, Started, Step, Warned
+from workbench.events import Event, Finished, Paused, Progress, Started, Step, Warned
 from workbench.jobs.runner import Job
 from workbench.ui.plots.metric_chart import figure
 from workbench.ui.theme import theme
@@ -165,6 +165,9 @@ class JobBar(QFrame):
                 if not self._counts_steps and total:
                     self._show_count(done, total, "")
                 self._words.setText(note)
+            case Paused(message=message, hint=hint):
+                if job.token.is_paused:
+                    self._show_held(f"{message} {hint}")
             case Warned(message=message):
                 self._words.setText(message)
             case Finished():
@@ -190,14 +193,18 @@ class JobBar(QFrame):
             token.resume()
         else:
             token.pause()
-        is_held = token.is_paused
+        held = self.tr("Paused. Nothing is lost; go on at any time.")
+        self._show_held(held if token.is_paused else "")
+
+    def _show_held(self, why: str) -> None:
+        """Say that the job waits and why; with no reason, that it goes on."""
+        is_held = bool(why)
         self._pace.hold(is_held)
         self.pause_button.setText(self.tr("Go on") if is_held else self.tr("Pause"))
         self.pause_button.set_icon("play" if is_held else "pause")
         self._set_state(*(("pause", "warn") if is_held else ("running", "accent")))
         self._eta.setText("")
-        held = self.tr("Paused. Nothing is lost; go on at any time.")
-        self._words.setText(held if is_held else "")
+        self._words.setText(why)
 
     def stop(self) -> None:
         """End the job at its next step boundary, saved; a second time ends it now."""
