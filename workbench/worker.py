@@ -41,9 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             options.bundle, options.model, options.out, ranks, cancel, dtype=options.dtype
         )
         for event in events:
-            stop_if_paused(event, cancel)
             if ranks.is_main:
                 show.event(event)
+            stop_if_paused(event, cancel, show if ranks.is_main else None)
     except (WorkbenchError, Cancelled) as error:
         if isinstance(error, WorkbenchError):
             show.problem(error)

@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 from workbench.data.records import Message, NewCompletion, NewPrompt
-from workbench.events import Marked, Step
+from workbench.events import Marked, Sample, Step
 from workbench.store import migrations
 from workbench.store.experiment import DATABASE_NAME, Experiment
 
@@ -52,7 +52,12 @@ def _fill(experiment: Experiment) -> None:
     run_id = experiment.runs.create(
         "policy", "ppo", "PPO 1", {"learning_rate": 1e-4}, {"n_prompts": 1}
     )
-    events = [Step(1, 1, {"objective/kl": 0.5}, 1.0), Marked(1, "labels", "8 labels")]
+    figures = {"logp": (-0.5, -0.25)}
+    events = [
+        Step(1, 1, {"objective/kl": 0.5}, 1.0),
+        Marked(1, "labels", "8 labels"),
+        Sample(0, 1, "词", 0.5, 0.0, 2, True, True, ("词", "<eos>"), figures),
+    ]
     experiment.runs.append_events(run_id, events)
     experiment.runs.finish(run_id, "done")
 

@@ -133,6 +133,27 @@ def test_what_happened_in_a_run_of_version_4_is_read(tmp_path: Path) -> None:
         assert experiment.runs.marks(1) == []
 
 
+def test_samples_of_version_5_have_tokens_and_older_ones_none(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    shutil.copy(GOLDEN / "experiment-v5.db", tmp_path / "old" / DATABASE_NAME)
+    with Experiment.open(tmp_path / "old") as experiment:
+        [(number, sample)] = experiment.runs.numbered_samples(1)
+        assert (sample.text, sample.is_watched) == ("词", True)
+        assert experiment.runs.tokens_of(number) == (("词", "<eos>"), {"logp": (-0.5, -0.25)})
+    (tmp_path / "older").mkdir()
+    shutil.copy(GOLDEN / "experiment-v4.db", tmp_path / "older" / DATABASE_NAME)
+    with closing(sqlite3.connect(tmp_path / "older" / DATABASE_NAME)) as old:
+        old.execute(
+            "INSERT INTO samples (run_id, step, prompt_id, text, reward, kl, n_tokens,"
+            " is_finished) VALUES (1, 1, 1, 'text', 0.5, 0.1, 3, 1)"
+        )
+        old.commit()
+    with Experiment.open(tmp_path / "older") as experiment:
+        [(number, sample)] = experiment.runs.numbered_samples(1)
+        assert (sample.text, sample.is_watched) == ("text", False)
+        assert experiment.runs.tokens_of(number) == ((), {})
+
+
 def test_a_newer_version_is_refused_and_not_touched(
     closed: Path, database: sqlite3.Connection
 ) -> None:

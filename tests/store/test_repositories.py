@@ -272,6 +272,35 @@ def test_runs_keep_figures_samples_and_warnings(experiment: Experiment) -> None:
     assert experiment.runs.samples(run_id) == []
 
 
+def test_samples_keep_their_tokens_and_those_asked_again_are_asked_once(
+    experiment: Experiment,
+) -> None:
+    runs = experiment.runs
+    run_id = runs.create("policy", "ppo", "PPO 1", {}, {})
+    figures = {"logp": (-0.123456, math.nan), "value": (1.0, -2.5)}
+    watched = [
+        Sample(step, 1, "文本", 0.5, 1.5, 2, True, True, ("文本", "<eos>"), figures)
+        for step in (0, 2)
+    ]
+    plain = Sample(2, 1, "text", math.nan, 0.0, 1, False)
+    runs.append_events(run_id, [*watched, plain])
+    assert [s.text for s in runs.samples(run_id)] == ["text"]
+    numbered = runs.numbered_samples(run_id)
+    assert [(s.step, s.is_watched) for _, s in numbered] == [(0, True), (2, True), (2, False)]
+    tokens, kept = runs.tokens_of(numbered[0][0])
+    assert tokens == ("文本", "<eos>")
+    assert kept["value"] == (1.0, -2.5)
+    assert kept["logp"][0] == -0.1235
+    assert math.isnan(kept["logp"][1])
+    assert runs.tokens_of(numbered[2][0]) == runs.tokens_of(999) == ((), {})
+    # Going on from step 2 the fixed prompts of that step are asked again; the others are not.
+    runs.rewind(run_id, 2)
+    assert [(s.step, s.is_watched) for _, s in runs.numbered_samples(run_id)] == [
+        (0, True),
+        (2, False),
+    ]
+
+
 def test_runs_under_way_at_a_crash_are_interrupted(experiment: Experiment) -> None:
     runs = experiment.runs
     ids = [runs.create("reward", "reward", f"r{i}", {}, {}) for i in range(3)]

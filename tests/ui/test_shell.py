@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from PySide6.QtCore import Qt, QTimer
@@ -14,9 +14,10 @@ from pytestqt.qtbot import QtBot
 from tests.ui.conftest import Script
 from workbench.app.settings import UserSettings
 from workbench.app.workspace import Workspace
+from workbench.cancel import CancelToken
 from workbench.data.records import Message, NewPrompt
 from workbench.errors import UserError
-from workbench.events import Progress, Step, Warned
+from workbench.events import Event, Paused, Progress, Step, Warned
 from workbench.jobs.runner import Job
 from workbench.ui.actions import COMMANDS, MENUS, PAGES
 from workbench.ui.leaving import LeaveDialog
@@ -246,6 +247,20 @@ def test_the_job_bar_follows_a_run(qtbot: QtBot, window: MainWindow, submit: Sub
     assert not bar.stop_button.isVisible()
     qtbot.mouseClick(bar.dismiss_button, LEFT)
     assert bar.sentence() == "Nothing is running"
+
+
+def test_a_job_that_paused_itself_says_why(qtbot: QtBot, window: MainWindow) -> None:
+    def work(cancel: CancelToken) -> Iterator[Event]:
+        cancel.pause()
+        yield Paused("KL is 12 nats.", "Go on, or stop and save.")
+        yield Step(2, 2, {}, 0.1)
+
+    job = window.bridge.watch(window.ws.submit("PPO 1", "policy", work, total=2, unit="updates"))
+    qtbot.waitUntil(lambda: window.job_bar.pause_button.text() == "Go on")
+    assert window.job_bar.sentence() == "KL is 12 nats. Go on, or stop and save."
+    assert job.token.is_paused
+    window.job_bar.pause_button.click()
+    qtbot.waitUntil(lambda: job.outcome == "done")
 
 
 def test_pause_holds_and_goes_on_by_key(qtbot: QtBot, window: MainWindow, submit: Submit) -> None:

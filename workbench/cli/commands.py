@@ -387,7 +387,7 @@ def _tour(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
             while True:
                 show.event(event := next(events))
                 if (job := ws.runner.current) is not None:
-                    stop_if_paused(event, job.token)
+                    stop_if_paused(event, job.token, show)
         except StopIteration as end:
             show.json(end.value)
             return Outcome.DONE

@@ -30,14 +30,18 @@ def follow(job: Job, show: Show) -> Outcome:
     with interruptible(lambda: job, show):
         for event in job.follow():
             show.event(event)
-            stop_if_paused(event, job.token)
+            stop_if_paused(event, job.token, show)
     return outcome_of(job.finished)
 
 
-def stop_if_paused(event: Event, token: CancelToken) -> None:
+def stop_if_paused(event: Event, token: CancelToken, show: Show | None) -> None:
     """A run that pauses itself asks somebody; where nobody can answer it is stopped and saved."""
     if isinstance(event, Paused):
         token.request_stop()
+        if show is not None:
+            show.note(
+                "Stopping and saving: nobody is here to say that it may go on. --resume does."
+            )
 
 
 def outcome_of(finished: Finished | None) -> Outcome:

@@ -16,7 +16,6 @@ from workbench.events import (
     Event,
     Finished,
     Marked,
-    Paused,
     Progress,
     Saved,
     Started,
@@ -168,8 +167,6 @@ def _said(event: Event) -> str:
             return f"measured: {_figures(event.metrics)}"
         case Saved():
             return f"saved {event.kind.replace('_', ' ')}: {event.path}"
-        case Paused():
-            return f"stopping: {event.message} It is saved; --resume goes on."
         case Warned():
             return f"note: {event.message} {event.hint}".rstrip()
         case Marked():

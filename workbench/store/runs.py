@@ -110,11 +110,11 @@ class RunRepository:
         return found
 
     def samples(self, run_id: int, step: int | None = None) -> list[Sample]:
-        """Sample answers of a run, or of one of its steps, oldest first, without their tokens."""
-        return [sample for _, sample in self.numbered_samples(run_id, step)]
+        """Answers that a run learned from, of all steps or of one, without their tokens."""
+        return [s for _, s in self.numbered_samples(run_id, step) if not s.is_watched]
 
     def numbered_samples(self, run_id: int, step: int | None = None) -> list[tuple[int, Sample]]:
-        """The same with their numbers, by which `tokens_of` finds the tokens of one."""
+        """All kept answers in order of steps, with numbers by which `tokens_of` finds the rest."""
         rows = self._database.rows(
             "SELECT id, step, prompt_id, text, reward, kl, n_tokens, is_finished, is_watched"
             " FROM samples WHERE run_id = ?1 AND (?2 IS NULL OR step = ?2) ORDER BY step, id",
