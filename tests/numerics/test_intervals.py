@@ -94,3 +94,37 @@ def test_clustered_intervals_cover_the_truth() -> None:
         plain += low <= 0.6 <= high
     assert 0.92 <= covered / 600 <= 0.98
     assert plain / 600 < 0.85
+
+
+def test_paired_difference_of_the_paper() -> None:
+    """Newcombe 1998, Statistics in Medicine 17, 2635: 36, 12, 2, 0 gives 0.0569 to 0.3404."""
+    found = intervals.newcombe_paired(36, 12, 2, 0)
+    assert_close(np.round(found, 4), (0.2, 0.0569, 0.3404), FLOAT64)
+    value, low, high = intervals.newcombe_paired(36, 2, 12, 0)
+    assert_close((-value, -high, -low), intervals.newcombe_paired(36, 12, 2, 0), FLOAT64)
+
+
+def test_paired_difference_without_differences_is_not_certain() -> None:
+    value, low, high = intervals.newcombe_paired(0, 0, 0, 60)
+    assert value == 0.0
+    assert -0.1 < low < 0.0 < high < 0.1
+    assert intervals.newcombe_paired(0, 0, 0, 0)[1:] == (-1.0, 1.0)
+
+
+def test_resampled_counts_give_the_bootstrap_of_a_mean() -> None:
+    values = np.random.default_rng(3).normal(size=30)
+    counts = intervals.resampled_counts(30, seed=4)
+    assert (counts.sum(1) == 30).all()
+    found = intervals.percentile_interval(counts @ values / 30)
+    assert_close(found, intervals.bootstrap_mean(values.tolist(), seed=4), FLOAT64)
+    assert intervals.percentile_interval(np.array([math.nan, 2.0])) == (2.0, 2.0)
+    assert math.isnan(intervals.percentile_interval(np.array([math.nan]))[0])
+
+
+def test_jackknife_of_a_mean_is_the_textbook_interval() -> None:
+    values = np.random.default_rng(3).normal(size=30)
+    left_out = (values.sum() - values) / 29
+    half = intervals.Z95 * values.std(ddof=1) / math.sqrt(30)
+    found = intervals.jackknife(float(values.mean()), left_out)
+    assert_close(found, (values.mean() - half, values.mean() + half), FLOAT64)
+    assert math.isnan(intervals.jackknife(1.0, np.array([1.0]))[0])

@@ -96,8 +96,8 @@ def compare(
         for k in range(settings.answers_per_prompt)
     ]
     total = 2 * len(tasks)
-    base = yield from _answers(model, None, tasks, settings, cancel, 0, total)
-    trained = yield from _answers(model, after, tasks, settings, cancel, len(tasks), total)
+    base = yield from answers(model, None, tasks, settings, cancel, 0, total)
+    trained = yield from answers(model, after, tasks, settings, cancel, len(tasks), total)
     pairs = []
     for start in range(0, len(tasks), settings.batch_size):
         yield Progress(start, len(tasks), "Scoring both sides")
@@ -108,10 +108,11 @@ def compare(
     return pairs, metrics
 
 
-_Drawn = tuple[list[int], bool, float]  # ids, whether a stop token came, KL to the reference
+Drawn = tuple[list[int], bool, float]
+"""Ids of an answer, whether a stop token came, and its KL to the reference in nats."""
 
 
-def _answers(
+def answers(
     model: LoadedModel,
     trained: Policy | None,
     tasks: Sequence[tuple[Prompt, int]],
@@ -119,11 +120,22 @@ def _answers(
     cancel: CancelToken,
     done: int,
     total: int,
-) -> Generator[Event, None, list[_Drawn]]:
+) -> Generator[Event, None, list[Drawn]]:
+    """Answer each prompt with its seed: by the base, or by a policy that is loaded.
+
+    Args:
+        model: The base with its adapters.
+        trained: None for the base alone.
+        tasks: Prompts and seeds.
+        settings: How answers are drawn.
+        cancel: Notice a cancel in every layer.
+        done: Answers made before, for the progress that is told.
+        total: All answers that are going to be made.
+    """
     side, adapter, guidance = "base", None, None
     if trained is not None:
         side, adapter, guidance = "trained", trained.adapter, trained.guidance
-    drawn: list[_Drawn] = []
+    drawn: list[Drawn] = []
     for start in range(0, len(tasks), settings.batch_size):
         part = tasks[start : start + settings.batch_size]
         with adapters.active(model, adapter):
@@ -164,8 +176,8 @@ def _answers(
 def _judged(
     model: LoadedModel,
     tasks: Sequence[tuple[Prompt, int]],
-    base: Sequence[_Drawn],
-    trained: Sequence[_Drawn],
+    base: Sequence[Drawn],
+    trained: Sequence[Drawn],
     reward: RewardFunction | None,
     annotator: SimulatedAnnotator | None,
     cancel: CancelToken,
@@ -196,7 +208,7 @@ def _judged(
 
 
 def _scores(
-    reward: RewardFunction | None, messages: Sequence[Sequence[Message]], drawn: Sequence[_Drawn]
+    reward: RewardFunction | None, messages: Sequence[Sequence[Message]], drawn: Sequence[Drawn]
 ) -> Sequence[float | None]:
     return [None] * len(drawn) if reward is None else reward.score(messages, [d[0] for d in drawn])
 

@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
+Array = NDArray[np.float64]
 Z95 = 1.959963984540054
 
 
@@ -124,3 +126,80 @@ def newcombe(
     down = math.hypot(shares[0] - low_1, high_2 - shares[1])
     up = math.hypot(high_1 - shares[0], shares[1] - low_2)
     return difference, difference - down, difference + up
+
+
+def newcombe_paired(
+    both: int, first_only: int, second_only: int, neither: int, z: float = Z95
+) -> tuple[float, float, float]:
+    """Difference of two shares of the same cases, first less second, with Newcombe's interval.
+
+    Wilson's bounds of both shares, joined with their correlation φ, whose numerator is corrected
+    for continuity where it is positive. Where no case differs the interval is still not empty.
+
+    Source: Newcombe 1998, Statistics in Medicine 17, 2635-2650, method 10.
+
+    Args:
+        both: Cases in which both hold.
+        first_only: Only the first.
+        second_only: Only the second.
+        neither: None of the two.
+        z: Normal quantile.
+
+    Returns:
+        The difference and its bounds; (nan, -1, 1) without cases.
+    """
+    n = both + first_only + second_only + neither
+    if n == 0:
+        return math.nan, -1.0, 1.0
+    ones, twos = both + first_only, both + second_only
+    (low_1, high_1), (low_2, high_2) = wilson(ones, n, z), wilson(twos, n, z)
+    share_1, share_2 = ones / n, twos / n
+    margins = ones * (n - ones) * twos * (n - twos)
+    cross = both * neither - first_only * second_only
+    if cross > 0:
+        cross = max(cross - n / 2, 0)
+    phi = cross / math.sqrt(margins) if margins else 0.0
+    difference = share_1 - share_2
+    below = _joined(share_1 - low_1, high_2 - share_2, phi)
+    above = _joined(high_1 - share_1, share_2 - low_2, phi)
+    return difference, difference - below, difference + above
+
+
+def _joined(one: float, other: float, phi: float) -> float:
+    return math.sqrt(max(0.0, one * one - 2 * phi * one * other + other * other))
+
+
+def resampled_counts(n: int, seed: int = 0, n_resamples: int = 2000) -> Array:  # (R, n)
+    """How often each of `n` cases is drawn in each of R bootstrap resamples (Efron 1979).
+
+    Figures that are compared take the same counts, so that their difference is a paired one.
+    """
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(0, n, (n_resamples, n))
+    counts = np.zeros((n_resamples, n))
+    np.add.at(counts, (np.arange(n_resamples)[:, None], draws), 1.0)
+    return counts
+
+
+def percentile_interval(values: Array, level: float = 0.95) -> tuple[float, float]:
+    """The middle `level` of resampled figures; those that are no numbers say nothing."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return math.nan, math.nan
+    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def jackknife(value: float, left_out: Array, z: float = Z95) -> tuple[float, float]:
+    """Interval of a figure from its values with one case left out at a time, (n,).
+
+    se² = (n − 1)/n · Σ_i (θ_i − θ̄)². For figures such as the share of different n-grams, which a
+    bootstrap would put too low: it draws cases twice, and what is there twice is not different.
+
+    Source: Tukey 1958; Efron & Tibshirani 1993, chapter 11.
+    """
+    n = len(left_out)
+    if n < 2:
+        return math.nan, math.nan
+    half = z * math.sqrt((n - 1) / n * float(np.square(left_out - left_out.mean()).sum()))
+    return value - half, value + half
