@@ -93,6 +93,9 @@ _VALUE_CHARTS = (
 
 EVALUATION = Method("evaluation", "Evaluation")
 BEST_OF_N = Method("best-of-n", "Best of n")
+TEXT_METRICS = Method("text-metrics", "Text metrics")
+SAFETY = Method("safety", "Safety")
+GATE = Method("gate", "Regression gate")
 
 REWARD = Algorithm(
     "reward",

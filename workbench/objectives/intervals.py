@@ -155,9 +155,9 @@ def newcombe_paired(
     (low_1, high_1), (low_2, high_2) = wilson(ones, n, z), wilson(twos, n, z)
     share_1, share_2 = ones / n, twos / n
     margins = ones * (n - ones) * twos * (n - twos)
-    cross = both * neither - first_only * second_only
+    cross = float(both * neither - first_only * second_only)
     if cross > 0:
-        cross = max(cross - n / 2, 0)
+        cross = max(cross - n / 2, 0.0)
     phi = cross / math.sqrt(margins) if margins else 0.0
     difference = share_1 - share_2
     below = _joined(share_1 - low_1, high_2 - share_2, phi)

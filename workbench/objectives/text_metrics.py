@@ -169,14 +169,10 @@ def _common_subsequence(text: Units, reference: Units) -> int:
     return len(reference) - row.bit_count()
 
 
-def perplexity(logps: float, n_tokens: float) -> float:
-    """exp(−Σ log p / N) over all N tokens: long texts count more than short ones.
+def perplexity(mean_logps: Array) -> Array:
+    """exp(−Σ log p / N), of Σ log p / N over all N tokens: long texts count more than short ones.
 
-    Infinity where it is too large for a number, NaN without tokens.
+    Infinity where it is too large for a number.
     """
-    if not n_tokens:
-        return math.nan
-    try:
-        return math.exp(-logps / n_tokens)
-    except OverflowError:
-        return math.inf
+    with np.errstate(over="ignore"):
+        return np.exp(-mean_logps)
