@@ -57,7 +57,7 @@ def test_distinct_without_each_group_is_distinct_of_the_rest() -> None:
 
 
 def test_repetition_by_hand() -> None:
-    assert text_metrics.repetition("a b c d a b c d".split()) == 1 / 5
+    assert text_metrics.repetition(["a", "b", "c", "d", "a", "b", "c", "d"]) == 1 / 5
     assert text_metrics.repetition(["a"] * 10) == 6 / 7
     assert text_metrics.repetition(["a", "b", "c"]) == 0.0
 
@@ -94,13 +94,13 @@ def test_rouge_l_against_every_subsequence() -> None:
     assert text_metrics.rouge_l([], ["a"]) == text_metrics.rouge_l(["a"], []) == 0.0
     # Lin 2004, section 3.1: with "police killed the gunman", "police kill the gunman" scores 3/4
     # and "the gunman kill police" 2/4.
-    gold = "police killed the gunman".split()
-    assert text_metrics.rouge_l("police kill the gunman".split(), gold) == 3 / 4
-    assert text_metrics.rouge_l("the gunman kill police".split(), gold) == 2 / 4
+    gold = ["police", "killed", "the", "gunman"]
+    assert text_metrics.rouge_l(["police", "kill", "the", "gunman"], gold) == 3 / 4
+    assert text_metrics.rouge_l(["the", "gunman", "kill", "police"], gold) == 2 / 4
 
 
 def test_rouge_n_by_hand() -> None:
-    a, b = "the cat sat on the mat".split(), "the cat on the the rug".split()
+    a, b = ["the", "cat", "sat", "on", "the", "mat"], ["the", "cat", "on", "the", "the", "rug"]
     assert_close(text_metrics.rouge_n(a, b, 1), 2 * 4 / (6 + 6), FLOAT64)
     assert_close(text_metrics.rouge_n(a, b, 2), 2 * 2 / (5 + 5), FLOAT64)
     zh = text_metrics.rouge_n(units("今天天气很好"), units("今天天气不好"), 1)
