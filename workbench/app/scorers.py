@@ -13,6 +13,7 @@ from workbench.errors import UserError
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel
     from workbench.rewards.base import Scorer
+    from workbench.rewards.design import DesignedReward
 
 
 @contextmanager
@@ -35,6 +36,13 @@ def load(model: LoadedModel, folder: Path, adapter: str = "reward") -> Scorer:
     from workbench.rewards import loading
 
     return loading.load(loading.Place(model, _no_other, adapter), folder)
+
+
+def part(model: LoadedModel, folder: Path, i: int) -> DesignedReward:
+    """One part of the design in a folder, as a reward by itself; close it after use."""
+    from workbench.rewards import loading
+
+    return loading.design(loading.Place(model, _no_other), folder, [i])
 
 
 def _no_other(name: str, _digest: str) -> LoadedModel:

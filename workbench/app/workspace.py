@@ -254,21 +254,23 @@ class Workspace:
         how: Method,
         settings: Settings | Mapping[str, object],
         inputs: Mapping[str, object],
+        name: str = "",
     ) -> int:
-        """A new run with the next free name of its method; its number.
+        """A new run; its number.
 
         Args:
             kind: What it makes.
             how: Its algorithm, or what it measures.
             settings: All hyperparameters.
             inputs: What it is made from.
+            name: How lists show it; empty for the next free one of its method.
         """
         self.check_writable()
         values = settings.model_dump() if isinstance(settings, Settings) else settings
         n = sum(run.algorithm == how.name for run in self.experiment.runs.list(kind))
         made_with = {"version": __version__, "platform": platform.platform()}
         return self.experiment.runs.create(
-            kind, how.name, f"{how.title} {n + 1}", values, {**inputs, **made_with}
+            kind, how.name, name or f"{how.title} {n + 1}", values, {**inputs, **made_with}
         )
 
     def run_folder(self, run_id: int) -> Path:

@@ -96,6 +96,7 @@ BEST_OF_N = Method("best-of-n", "Best of n")
 TEXT_METRICS = Method("text-metrics", "Text metrics")
 SAFETY = Method("safety", "Safety")
 GATE = Method("gate", "Regression gate")
+DESIGN = Method("design", "Reward design")
 
 REWARD = Algorithm(
     "reward",

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from workbench.data.records import Message
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from workbench.models.loading import LoadedModel, Trunk
 
 
 class RewardFunction(Protocol):
@@ -42,4 +47,63 @@ class PrefixReward(Protocol):
         self, prompts: Sequence[Sequence[Message]], answers: Sequence[Sequence[int]]
     ) -> list[list[float]]:
         """Scores of each answer after 0, 1, … all of its tokens; the last equals `score`."""
+        ...
+
+
+@runtime_checkable
+class TrunkReward(Protocol):
+    """A reward that can go on from the lower states which a rollout has computed already."""
+
+    def can_read(self, model: LoadedModel, trunk: Trunk) -> bool:
+        """Whether stored lower states of a model are this reward's own too."""
+        ...
+
+    def score_rollout(
+        self,
+        prompt_ids: Tensor,  # (B, P) left-padded
+        prompt_mask: Tensor,  # (B, P) bool
+        answer_ids: Tensor,  # (B, R) closed
+        is_answer: Tensor,  # (B, R) bool
+        trunk: Trunk,  # (B, P + R, H)
+    ) -> Tensor:  # (B,)
+        """Scores of answers whose lower states are there already."""
+        ...
+
+
+@runtime_checkable
+class InPieces(Protocol):
+    """A reward that computes so many tokens at once."""
+
+    tokens_at_once: int
+
+
+Read = Callable[[RewardFunction], Sequence[float] | None]
+"""Scores of the answers at hand by a reward that reads the rollout's states; None if it cannot."""
+
+
+class Paid(NamedTuple):
+    """What answers earn.
+
+    `potentials` holds, for what is paid token by token, its value after 0, 1, … all tokens.
+    """
+
+    scores: list[float]
+    potentials: list[list[float]]
+
+
+@runtime_checkable
+class PartedReward(Protocol):
+    """A reward of several parts, some of which may be paid token by token."""
+
+    pays_tokens: bool
+
+    def pay(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        answers: Sequence[Sequence[int]],
+        read: Read,
+        *,
+        with_potentials: bool,
+    ) -> Paid:
+        """As `score`, with the potentials of the parts that are paid token by token."""
         ...

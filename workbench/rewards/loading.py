@@ -6,14 +6,19 @@ reward run (training, evaluation, best of n, the queue) takes every kind.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from workbench.data import design_folder
 from workbench.errors import UserError
 from workbench.models.loading import LoadedModel
 from workbench.rewards import neural
 from workbench.rewards.base import Scorer
+from workbench.rewards.design import DesignedReward
+from workbench.rewards.parts import making
+from workbench.rewards.parts.answers import PartScorer
 
 
 class Place(NamedTuple):
@@ -50,4 +55,32 @@ def _network(place: Place, folder: Path) -> Scorer:
     return neural.RewardModel.load(place.base, folder, place.adapter)
 
 
-_KINDS: Mapping[str, Callable[[Place, Path], Scorer]] = {"adapter_config.json": _network}
+def design(place: Place, folder: Path, chosen: Sequence[int] | None = None) -> DesignedReward:
+    """The designed reward in a folder, or some of its parts only.
+
+    Raises:
+        UserError: The folder is damaged, or what a part needs is not there.
+    """
+    found = design_folder.read(folder)
+    numbers = range(len(found.parts)) if chosen is None else chosen
+    loaded: list[PartScorer] = []
+    try:
+        for i in numbers:
+            # Rewards that are loaded together need names of their own.
+            inner = place._replace(adapter=f"{place.adapter}_{i + 1}")
+            here = making.Here(
+                place.base, folder, design_folder.part_folder(folder, i), partial(load, inner)
+            )
+            loaded.append(making.make(found.parts[i], here))
+    except BaseException:
+        for scorer in loaded:
+            scorer.close()
+        raise
+    some = found.model_copy(update={"parts": tuple(found.parts[i] for i in numbers)})
+    return DesignedReward(some, loaded, place.base)
+
+
+_KINDS: Mapping[str, Callable[[Place, Path], Scorer]] = {
+    design_folder.DESIGN: design,
+    "adapter_config.json": _network,
+}
