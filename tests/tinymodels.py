@@ -13,12 +13,16 @@ from typing import Any, Literal
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
     Gemma2Config,
     Gemma2ForCausalLM,
     GPT2Config,
+    GPT2ForSequenceClassification,
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    LlamaForSequenceClassification,
     PreTrainedTokenizerFast,
     T5Config,
     T5ForConditionalGeneration,
@@ -47,9 +51,7 @@ def write(folder: Path, kind: Kind, seed: int = 0) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.random.manual_seed(seed)
         model = _MAKERS[kind]()
-    words = {word: i for i, word in enumerate(VOCABULARY)}
-    backend = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
-    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend = _backend(VOCABULARY)
     if kind == "t5":
         backend.post_processor = processors.TemplateProcessing(
             single="$A <eos>", special_tokens=[("<eos>", EOS)]
@@ -70,6 +72,62 @@ def write(folder: Path, kind: Kind, seed: int = 0) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def write_classifier(
+    folder: Path, kind: Literal["bert", "llama", "gpt2"], n_labels: int = 1, seed: int = 0
+) -> Path:
+    """A sequence classifier: an encoder that reads pairs, or a decoder without a template."""
+    sizes: dict[str, Any] = {"num_labels": n_labels, "initializer_range": 0.5}
+    vocabulary = [*VOCABULARY, "<sep>"] if kind == "bert" else VOCABULARY
+    with torch.random.fork_rng(devices=[]):
+        torch.random.manual_seed(seed)
+        if kind == "bert":
+            config: Any = BertConfig(
+                vocab_size=len(vocabulary),
+                hidden_size=32,
+                intermediate_size=48,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                max_position_embeddings=64,
+                pad_token_id=PAD,
+                **sizes,
+            )
+            model: Any = BertForSequenceClassification(config)
+        elif kind == "llama":
+            config = _llama().config
+            config.update(sizes)
+            model = LlamaForSequenceClassification(config)
+        else:
+            config = _gpt2().config
+            config.update(sizes)
+            model = GPT2ForSequenceClassification(config)
+    backend = _backend(vocabulary)
+    tokens = {"unk_token": "<unk>", "eos_token": "<eos>", "pad_token": "<pad>"}
+    if kind == "bert":
+        backend.post_processor = processors.TemplateProcessing(
+            single="$A <sep>",
+            pair="$A <sep> $B:1 <sep>:1",
+            special_tokens=[("<sep>", len(VOCABULARY))],
+        )
+        tokens |= {"sep_token": "<sep>"}
+    make: Any = PreTrainedTokenizerFast
+    names = ["input_ids", "token_type_ids", "attention_mask"]
+    tokenizer = make(
+        tokenizer_object=backend,
+        model_input_names=names if kind == "bert" else names[::2],
+        **tokens,
+    )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _backend(vocabulary: Sequence[str]) -> Tokenizer:
+    words = {word: i for i, word in enumerate(vocabulary)}
+    backend = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    return backend
 
 
 def load(folder: Path, dtype: str = "float32") -> LoadedModel:

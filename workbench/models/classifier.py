@@ -1,112 +1,201 @@
-"""A text classifier from a folder on this machine, such as one for toxicity.
+"""Sequence classifiers of other makers: encoders (BERT, DeBERTa) and decoders (Llama, GPT-2).
 
 B texts, T tokens, L labels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from workbench.cancel import CancelToken
 from workbench.errors import UserError
+from workbench.models.classifier_folder import ClassifierFolder, read
+from workbench.models.weights import OnProgress, weights_progress
 
-_LONGEST = 512  # tokens, where the model's configuration names no smaller number
+# Decoders without a padding token refuse several texts at once; with this one they read each at its
+# last token, as they do alone.
+_NO_TOKEN = -1
+
+
+class Tokens(NamedTuple):
+    """A text as a classifier reads it; `types` tells the two parts of a pair apart."""
+
+    ids: tuple[int, ...]
+    types: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 class Classifier:
-    """Probabilities of labels for texts; texts that are too long are cut.
+    """A sequence classifier in memory, frozen.
 
     Attributes:
-        labels: The names of the labels, in the order of the scores.
+        model: The transformers model.
+        tokenizer: Its tokenizer.
+        folder: What its folder says.
+        context_length: Longest text in tokens; what is longer is cut.
+        tokens_at_once: Padded tokens of one forward pass.
     """
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
-        self._model = model
-        self._tokenizer = tokenizer
-        config = model.config
-        if config.pad_token_id is None:
-            # Causal classifiers read the last token that is no padding.
-            config.pad_token_id = self._pad_id()
-        self.labels: tuple[str, ...] = tuple(
-            str(config.id2label[i]) for i in range(int(config.num_labels))
-        )
-        # One label, or several that do not exclude one another: each by itself.
-        self._is_independent = (
-            len(self.labels) == 1 or config.problem_type == "multi_label_classification"
-        )
-        room = getattr(config, "max_position_embeddings", _LONGEST)
-        # RoBERTa counts positions from behind its padding index.
-        offset = 2 if "roberta" in str(config.model_type) else 0
-        self._room = min(_LONGEST, int(room) - offset)
+    def __init__(self, model: Any, tokenizer: Any, folder: ClassifierFolder) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.folder = folder
+        self.device = next(model.parameters()).device
+        self.context_length = min(folder.context_length, tokenizer.model_max_length)
+        self.tokens_at_once = 4096
+        config = model.config.get_text_config()
+        self._pad_id: int | None = config.pad_token_id
+        if self._pad_id is None:
+            config.pad_token_id = _NO_TOKEN
 
-    @torch.no_grad()
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the labels, in the order of the numbers."""
+        return self.folder.labels
+
+    def encode(self, text: str, second: str | None = None) -> Tokens:
+        """A text, or two as a pair, with the special tokens of this classifier.
+
+        Of a pair the longer part is cut first; of a single text its end.
+        """
+        strategy = "longest_first" if second is not None else True
+        found = self.tokenizer(text, second, truncation=strategy, max_length=self.context_length)
+        return Tokens(tuple(found["input_ids"]), tuple(found.get("token_type_ids", ())))
+
+    def encode_rendered(self, text: str) -> Tokens:
+        """A text in which the special tokens stand already; the end of a long one is kept."""
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+        return Tokens(tuple(ids[-self.context_length :]))
+
     def scores(
-        self, texts: Sequence[str], batch_size: int = 16, check: Callable[[], None] | None = None
-    ) -> Tensor:  # (B, L) float32, probabilities
-        """Score texts; what else is in the batch changes nothing.
+        self, texts: Sequence[str], check: Callable[[], None] = lambda: None
+    ) -> Tensor:  # (B, L) float32
+        """Probabilities of the labels; what is too long is cut.
 
         Args:
-            texts: B texts.
-            batch_size: Texts that are computed side by side.
-            check: Called before each batch; it may raise `Cancelled`.
+            texts: B texts; what else is among them changes nothing.
+            check: Called between two passes; it may raise `Cancelled`.
         """
-        rows = [self._encode(text) for text in texts]
-        order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
-        found = torch.zeros(len(rows), len(self.labels))
-        for start in range(0, len(order), batch_size):
-            if check is not None:
-                check()
-            part = order[start : start + batch_size]
-            logits = self._logits([rows[i] for i in part])
-            found[part] = logits.sigmoid() if self._is_independent else logits.softmax(-1)
+        logits = self.logits([self.encode(text) for text in texts], check)
+        kind = self.model.config.problem_type
+        # One label, or several that do not exclude one another: each by itself.
+        if len(self.labels) == 1 or kind == "multi_label_classification":
+            return logits.sigmoid()
+        return logits.softmax(-1)
+
+    @torch.no_grad()
+    def logits(
+        self, sequences: Sequence[Tokens], check: Callable[[], None] = lambda: None
+    ) -> Tensor:  # (B, L) float32, on the processor
+        """The raw numbers of each text; those of nearly one length together.
+
+        Padding stands at the right, where no architecture numbers positions from it, and is the
+        token that the decoder kinds look for when they read at the last one that is not padding.
+        A decoder without such a token gets texts of one length together.
+        """
+        found = torch.empty(len(sequences), len(self.labels))
+        for rows in self._batches(sequences):
+            check()
+            found[rows] = self._forward([sequences[i] for i in rows]).float().cpu()
         return found
 
-    def _encode(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer(
-            text, truncation=True, max_length=self._room, return_attention_mask=False
-        )["input_ids"]
-        # A tokenizer without special tokens gives nothing for an empty text.
-        return ids or [self._pad_id()]
+    def _batches(self, sequences: Sequence[Tokens]) -> Iterator[list[int]]:
+        rows: list[int] = []
+        for i in sorted(range(len(sequences)), key=lambda i: -len(sequences[i])):
+            longest = len(sequences[rows[0]]) if rows else 0
+            is_full = (len(rows) + 1) * longest > self.tokens_at_once
+            is_other = self._pad_id is None and len(sequences[i]) != longest
+            if rows and (is_full or is_other):
+                yield rows
+                rows = []
+            rows.append(i)
+        if rows:
+            yield rows
 
-    def _pad_id(self) -> int:
-        pad = self._tokenizer.pad_token_id
-        return int(pad if pad is not None else self._tokenizer.eos_token_id or 0)
-
-    def _logits(self, rows: Sequence[Sequence[int]]) -> Tensor:  # (B, L)
-        width, pad = max(map(len, rows)), self._pad_id()
-        ids = torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows])
-        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
-        device = next(self._model.parameters()).device
-        output = self._model(input_ids=ids.to(device), attention_mask=mask.to(device))
-        logits: Tensor = output.logits.float().cpu()
+    def _forward(self, sequences: Sequence[Tokens]) -> Tensor:
+        width = max(map(len, sequences))
+        pad = self._pad_id or 0
+        ids = [[*s.ids, *[pad] * (width - len(s))] for s in sequences]
+        mask = [[1] * len(s) + [0] * (width - len(s)) for s in sequences]
+        given = {"input_ids": ids, "attention_mask": mask}
+        if any(s.types for s in sequences):
+            given["token_type_ids"] = [[*s.types, *[0] * (width - len(s))] for s in sequences]
+        tensors = {name: torch.tensor(rows, device=self.device) for name, rows in given.items()}
+        logits: Tensor = self.model(**tensors).logits
         return logits
 
 
-def load_classifier(folder: Path) -> Classifier:
-    """Load a folder with config, tokenizer and safetensors weights; nothing is downloaded.
+def load_classifier(
+    folder: Path,
+    *,
+    device: str = "auto",
+    cancel: CancelToken | None = None,
+    on_progress: OnProgress = lambda *_: None,
+) -> Classifier:
+    """Load a classifier of any number of labels.
+
+    Safetensors only, and no program code of the folder is run.
 
     Raises:
-        UserError: There is none, or it is no text classifier.
+        UserError: The folder is no such thing, its head or other weights are not in its files, or
+            its tokenizer has tokens that it does not know.
     """
-    hint = "Choose a folder with config.json, a tokenizer and model.safetensors."
-    if not (folder / "config.json").is_file():
-        raise UserError(f"There is no classifier in {folder}.", hint)
+    found = read(folder)
+    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    precision = torch.bfloat16 if chosen == "cuda" else torch.float32
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model, told = AutoModelForSequenceClassification.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{folder.name} cannot be loaded: {error}", hint) from error
-    if missing := told["missing_keys"]:
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        with weights_progress(cancel or CancelToken(), on_progress):
+            model, told = AutoModelForSequenceClassification.from_pretrained(
+                folder,
+                dtype=precision,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise UserError(
-            f"{folder.name} is no trained classifier: it has no weights for {sorted(missing)[0]}.",
-            "Choose a model that was trained for text classification.",
-        )
+            f"{folder.name} cannot be loaded: {error}", "Check that its folder is complete."
+        ) from error
+    _check_weights(model, told["missing_keys"], folder)
+    _check_vocabulary(model, tokenizer, folder)
     model.requires_grad_(False)
-    return Classifier(model.eval(), tokenizer)
+    model.eval()
+    return Classifier(model.to(chosen), tokenizer, found)
+
+
+def _check_weights(model: Any, missing: Sequence[str], folder: Path) -> None:
+    """Transformers draws at random, with no more than a warning, what is not in the files."""
+    prefix = f"{model.base_model_prefix}."
+    heads = sorted(name for name in missing if not name.startswith(prefix))
+    if heads:
+        raise UserError(
+            f"The head of {folder.name} is not in its weights: {', '.join(heads)}.",
+            "Choose the folder of the trained classifier, not that of its base.",
+        )
+    if missing:
+        raise UserError(
+            f"{len(missing)} weights of {folder.name} are not in its files, such as "
+            f"{min(missing)}.",
+            "Get the folder again.",
+        )
+
+
+def _check_vocabulary(model: Any, tokenizer: Any, folder: Path) -> None:
+    n_rows = model.get_input_embeddings().weight.shape[0]
+    highest = max(tokenizer.get_vocab().values())
+    if highest >= n_rows:
+        raise UserError(
+            f"The tokenizer of {folder.name} has tokens up to number {highest}, the classifier "
+            f"knows {n_rows}: they do not belong together.",
+            "Choose the tokenizer files that belong to this classifier.",
+        )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from workbench.data.records import Message
+from workbench.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -107,3 +109,37 @@ class PartedReward(Protocol):
     ) -> Paid:
         """As `score`, with the potentials of the parts that are paid token by token."""
         ...
+
+
+@runtime_checkable
+class SpreadReward(Protocol):
+    """A reward that knows how sure it is: an ensemble, when it has more than one member."""
+
+    n_members: int
+
+    def score_with_spread(
+        self, prompts: Sequence[Sequence[Message]], answers: Sequence[Sequence[int]]
+    ) -> tuple[list[float], list[float]]:
+        """Scores as `score` gives them, and the standard deviation over the members of each.
+
+        Raises:
+            UserError: It has one member, whose doubt is not known.
+        """
+        ...
+
+    def score_texts_with_spread(
+        self, prompts: Sequence[Sequence[Message]], texts: Sequence[str]
+    ) -> tuple[list[float], list[float]]:
+        """As `score_with_spread`, for answers given as text."""
+        ...
+
+
+def require_numbers(scores: list[float], name: str) -> list[float]:
+    """The scores, when all of them are numbers.
+
+    Raises:
+        UserError: One is not, or is infinite; the reward is named.
+    """
+    if not all(map(math.isfinite, scores)):
+        raise UserError(f"{name} gives scores that are no numbers.", "Train or import it again.")
+    return scores
