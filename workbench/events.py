@@ -380,11 +380,28 @@ METRICS: Mapping[str, Metric] = {
     "time/generate": Metric("Generate", "s", "Seconds spent generating answers."),
     "time/score": Metric("Score", "s", "Seconds spent on reference, value and reward."),
     "time/optimise": Metric("Optimise", "s", "Seconds spent on gradient steps."),
-    "reward/loss": Metric("Loss", "nats", "Bradley-Terry loss of the training pairs."),
+    "reward/loss": Metric(
+        "Loss",
+        "nats",
+        "Loss of what is learned from: pairs, ties, rankings, or ratings in units of their spread.",
+    ),
     "reward/accuracy": Metric("Accuracy", "", "Share of training pairs that are ordered right."),
     "reward/margin": Metric("Margin", "", "Mean difference of chosen and rejected scores."),
     "reward/heldout_accuracy": Metric(
         "Held-out accuracy", "", "Share of held-out pairs ordered right. 0.5 is chance.", (0.6, 1.0)
     ),
-    "reward/heldout_loss": Metric("Held-out loss", "nats", "Bradley-Terry loss, held-out pairs."),
+    "reward/heldout_loss": Metric(
+        "Held-out loss",
+        "nats",
+        "The loss on prompts that were kept apart, without margins and smoothing. Rises when "
+        "overfitting.",
+    ),
+    "reward/heldout_spread": Metric(
+        "Spread of the members",
+        "",
+        "Mean standard deviation of the members' scores of a held-out answer.",
+    ),
+    "reward/tie_parameter": Metric(
+        "Tie parameter η", "", "Answers whose scores differ by less mostly count as equally good."
+    ),
 }

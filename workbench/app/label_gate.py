@@ -122,12 +122,22 @@ def _heldout(
     ws: Workspace, model: LoadedModel, run_id: int, cancel: CancelToken
 ) -> Generator[Event, None, tuple[Sequence[Preference], set[int]]]:
     """What a reward run learned from, and the prompts that it kept apart."""
-    from workbench.training.reward_model import heldout_prompts
+    from workbench.training.inputs import Inputs
+    from workbench.training.reward_items import encode_items
 
+    folder = ws.run_folder(run_id)
     settings = toml.validate(RewardModelSettings, ws.run(run_id).settings)
-    pairs = TrainingData.read(ws.run_folder(run_id) / DATA_FILE).preferences
-    heldout = yield from heldout_prompts(model, settings, pairs, cancel)
-    return pairs, heldout
+    data = TrainingData.read(folder / DATA_FILE)
+    inputs = Inputs(
+        model,
+        folder,
+        preferences=data.preferences,
+        ties=data.ties,
+        rankings=data.rankings,
+        ratings=data.ratings,
+    )
+    items = yield from encode_items(settings, inputs, cancel)
+    return data.preferences, items.heldout_prompts
 
 
 def _accuracy(ws: Workspace, model: LoadedModel, run_id: int, pairs: Sequence[Preference]) -> float:

@@ -198,6 +198,44 @@ class Preference:
 
 
 @dataclass(frozen=True, slots=True)
+class Tie:
+    """Two answers to one prompt of which neither was called better.
+
+    `weight`: how much it counts in training, against 1 for a person's.
+    """
+
+    prompt: Prompt
+    first: str
+    second: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class RankedAnswers:
+    """The texts of a ranking, best place first; those of one place are equally good.
+
+    `weight`: how much it counts in training, against 1 for a person's.
+    """
+
+    prompt: Prompt
+    places: tuple[tuple[str, ...], ...]
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """An answer with its rating, from 1 to 5; the mean where several people rated it.
+
+    `weight`: how much it counts in training, against 1 for a person's.
+    """
+
+    prompt: Prompt
+    answer: str
+    rating: float
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Feedback:
     """An answer that an annotator called good or bad by itself, without a partner.
 

@@ -8,7 +8,15 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from workbench.data.folders import write_atomic
-from workbench.data.records import Answered, Feedback, Preference, Prompt
+from workbench.data.records import (
+    Answered,
+    Feedback,
+    Preference,
+    Prompt,
+    RankedAnswers,
+    Rated,
+    Tie,
+)
 from workbench.errors import UserError
 
 DATA_FILE = "data.json"  # in the folder of its run
@@ -17,6 +25,8 @@ DATA_FILE = "data.json"  # in the folder of its run
 @dataclass(frozen=True, slots=True)
 class TrainingData:
     """Prompts, labels and answers of a run; what its algorithm does not need is empty.
+
+    So is what the version that wrote the file did not know.
 
     Attributes:
         prompts: What a policy answers to learn.
@@ -31,6 +41,9 @@ class TrainingData:
     preferences: tuple[Preference, ...] = ()
     feedback: tuple[Feedback, ...] = ()
     answers: tuple[Answered, ...] = ()
+    ties: tuple[Tie, ...] = ()
+    rankings: tuple[RankedAnswers, ...] = ()
+    ratings: tuple[Rated, ...] = ()
 
     def write(self, path: Path) -> None:
         """Write a JSON file that is complete or absent.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import weakref
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,76 @@ class ScalarHead(nn.Module):
         """One float32 number per position."""
         scalars: Tensor = self.linear(states.float()).squeeze(-1)
         return scalars
+
+
+class MemberHeads(nn.Module):
+    """Several scalar heads on one trunk, each with a start of its own: (..., H) -> (..., M).
+
+    Lakshminarayanan et al. 2017 (arXiv:1612.01474) train whole networks; here the trunk is one,
+    so the members differ less, and cost a number per hidden one each.
+    """
+
+    def __init__(self, hidden_size: int, n_members: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(hidden_size, n_members, bias=False, dtype=torch.float32)
+
+    def init_normal_(self, generators: Sequence[torch.Generator]) -> None:
+        """Draw each member's weights as a reward head needs them, from its own generator."""
+        std = 1.0 / math.sqrt(self.linear.in_features + 1)
+        with torch.no_grad():
+            for row, generator in zip(self.linear.weight, generators, strict=True):
+                row.normal_(0.0, std, generator=generator)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """One float32 number per position and member."""
+        scalars: Tensor = self.linear(states.float())
+        return scalars
+
+    @torch.no_grad()
+    def average_into_(self, head: ScalarHead) -> None:
+        """Make `head` the mean head: heads are linear, so its score is the mean of the scores."""
+        head.linear.weight.copy_(self.linear.weight.mean(dim=0, keepdim=True))
+
+
+class TieParameter(nn.Module):
+    """η > 0 of Rao and Kupper, learned as its logarithm so that it stays above 0.
+
+    Attributes:
+        lr_scale: Adam moves each number by about the learning rate, and one that is alone has to
+            go a long way in the few steps of a run.
+    """
+
+    lr_scale = 50.0
+
+    def __init__(self, value: float, *, is_learned: bool) -> None:
+        super().__init__()
+        start = torch.tensor(math.log(value), dtype=torch.float32)
+        self.log_value = nn.Parameter(start, requires_grad=is_learned)
+
+    def forward(self) -> Tensor:
+        """η."""
+        return self.log_value.exp()
+
+
+class KeptWeights(nn.Module):
+    """Copies of parameters as they were at their best; they lie in checkpoints and never learn."""
+
+    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
+        super().__init__()
+        for i, parameter in enumerate(parameters):
+            self.register_buffer(f"p{i}", parameter.detach().clone())
+
+    @torch.no_grad()
+    def keep_(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Copy the parameters as they are now."""
+        for kept, parameter in zip(self.buffers(), parameters, strict=True):
+            kept.copy_(parameter)
+
+    @torch.no_grad()
+    def restore_(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Set the parameters to what was kept."""
+        for kept, parameter in zip(self.buffers(), parameters, strict=True):
+            parameter.copy_(kept)
 
 
 class QHead(nn.Module):

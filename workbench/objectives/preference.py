@@ -32,13 +32,20 @@ def bradley_terry_loss(
     rejected: Tensor,  # (B,) scores
     centering: float = 0.0,
     margin: Tensor | None = None,  # (B,)
+    label_smoothing: float = 0.0,
 ) -> Tensor:  # (B,)
-    """−log σ(r_c − r_r − margin) + c·(r_c + r_r)², one loss per pair.
+    """−(1 − ε)·log σ(r_c − r_r − margin) − ε·log σ(r_r − r_c) + c·(r_c + r_r)², one per pair.
 
-    The second term fixes the origin, which the first leaves free, at a mean score of 0 for each
-    pair. Source: Eisenstein et al. 2023 (arXiv:2312.09244), c = 0.01.
+    ε is the share of labels taken to be wrong; a wrong one says nothing of how much better. The
+    last term fixes the origin, which the others leave free, at a mean score of 0 for each pair.
+    Source: Eisenstein et al. 2023 (arXiv:2312.09244), c = 0.01; ε: Mitchell 2023,
+    ericmitchell.ai/cdpo.pdf, for the policy's own rewards.
     """
-    return bradley_terry_nll(chosen, rejected, margin) + centering * (chosen + rejected).square()
+    losses = bradley_terry_nll(chosen, rejected, margin)
+    if label_smoothing:
+        wrong = bradley_terry_nll(rejected, chosen)
+        losses = (1.0 - label_smoothing) * losses + label_smoothing * wrong
+    return losses + centering * (chosen + rejected).square()
 
 
 def relative_weights(weights: Sequence[float]) -> list[float]:
@@ -56,8 +63,11 @@ def rao_kupper_nll(
     second: Tensor,  # (B,) scores
     verdict: Tensor,  # (B,) 1 the first is better, -1 the second is, 0 neither
     tie_parameter: Tensor | float,  # η = log θ > 0
+    margin: Tensor | float = 0.0,  # (B,), how much better the better answer is
 ) -> Tensor:  # (B,) nats
     """−log P(verdict) where answers whose scores differ by less than η mostly count as equal.
+
+    A margin is taken from the difference of a decided pair, as in `bradley_terry_nll`.
 
     P(first) = σ(r_1 − r_2 − η),  P(second) = σ(r_2 − r_1 − η),
     P(tie) = (e^{2η} − 1)·P(first)·P(second)
@@ -65,28 +75,65 @@ def rao_kupper_nll(
     Source: Rao and Kupper 1967, with scores as logarithms of worths.
     """
     eta = torch.as_tensor(tie_parameter, dtype=first.dtype, device=first.device)
-    first_nll = -logsigmoid(first - second - eta)
-    second_nll = -logsigmoid(second - first - eta)
-    tie_nll = first_nll + second_nll - (2.0 * eta).expm1().log()
-    return torch.where(verdict == 0, tie_nll, torch.where(verdict > 0, first_nll, second_nll))
+    tie_nll = (
+        -logsigmoid(first - second - eta)
+        - logsigmoid(second - first - eta)
+        - (2.0 * eta).expm1().log()
+    )
+    decided = -logsigmoid(verdict * (first - second) - eta - margin)
+    return torch.where(verdict == 0, tie_nll, decided)
+
+
+def rao_kupper_loss(
+    first: Tensor,  # (B,) scores
+    second: Tensor,  # (B,) scores
+    verdict: Tensor,  # (B,)
+    tie_parameter: Tensor | float,
+    centering: float = 0.0,
+    margin: Tensor | float = 0.0,  # (B,)
+    label_smoothing: float = 0.0,
+) -> Tensor:  # (B,)
+    """Rao and Kupper with smoothing and centring, which are those of `bradley_terry_loss`."""
+    losses = rao_kupper_nll(first, second, verdict, tie_parameter, margin)
+    if label_smoothing:
+        wrong = rao_kupper_nll(first, second, -verdict, tie_parameter)
+        losses = (1.0 - label_smoothing) * losses + label_smoothing * wrong
+    return losses + centering * (first + second).square()
 
 
 def plackett_luce_nll(
     scores: Tensor,  # (B, K), from the best answer to the worst
     is_ranked: Tensor,  # (B, K) bool, False where a row has fewer answers
+    places: Tensor | None = None,  # (B, K) rising; None: no two answers share a place
 ) -> Tensor:  # (B,) nats
     """−Σ_k log(exp r_k / Σ_{j≥k} exp r_j): each place is won against all that come after.
 
-    For two answers it is the loss of Bradley and Terry.
+    For two answers it is the loss of Bradley and Terry. Answers that share a place are won by
+    each against all of it and what comes after.
 
     Source: Luce 1959; Plackett 1975; for language models: Rafailov et al. 2023
-    (arXiv:2305.18290), appendix A.3.
+    (arXiv:2305.18290), appendix A.3; shared places: Breslow 1974 (Biometrics 30).
     """
-    n = scores.shape[1]
-    comes_after = torch.ones(n, n, dtype=torch.bool, device=scores.device).triu()
+    if places is None:
+        places = torch.arange(scores.shape[1], device=scores.device).expand(scores.shape)
+    comes_after = places.unsqueeze(1) >= places.unsqueeze(2)
     competes = comes_after & is_ranked.unsqueeze(1)
     field = scores.unsqueeze(1).masked_fill(~competes, -torch.inf).logsumexp(dim=-1)
     return torch.where(is_ranked, field - scores, 0.0).sum(dim=-1)
+
+
+def ranking_loss(
+    scores: Tensor,  # (B, K)
+    is_ranked: Tensor,  # (B, K) bool
+    places: Tensor,  # (B, K)
+    centering: float = 0.0,
+) -> Tensor:  # (B,)
+    """Plackett-Luce, and c·(2·mean r)², which for two answers is c·(r_c + r_r)².
+
+    Source: `plackett_luce_nll`; the centring: Eisenstein et al. 2023 (arXiv:2312.09244).
+    """
+    mean = torch.where(is_ranked, scores, 0.0).sum(dim=-1) / is_ranked.sum(dim=-1)
+    return plackett_luce_nll(scores, is_ranked, places) + centering * (2.0 * mean).square()
 
 
 def sequence_logps(

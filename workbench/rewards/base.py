@@ -141,5 +141,8 @@ def require_numbers(scores: list[float], name: str) -> list[float]:
         UserError: One is not, or is infinite; the reward is named.
     """
     if not all(map(math.isfinite, scores)):
-        raise UserError(f"{name} gives scores that are no numbers.", "Train or import it again.")
+        raise UserError(
+            f"A score of the {name} is not a number any more.",
+            "Train it again with a lower learning rate, or choose another.",
+        )
     return scores

@@ -5,22 +5,31 @@ B answers, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from workbench.config.lora import LoraSettings
 from workbench.data.chat_template import encode_answer
 from workbench.data.records import Message
+from workbench.errors import UserError
 from workbench.models import adapters
-from workbench.models.decoding import pad_answers, pad_prompts
-from workbench.models.heads import ScalarHead
+from workbench.models.decoding import pad_answers, pad_prompts, seeds
+from workbench.models.heads import MemberHeads, ScalarHead
 from workbench.models.loading import LoadedModel, Trunk
+from workbench.rewards.base import require_numbers
 
 ADAPTER = "reward"
+FACTS = "reward.json"
+"""Beside the adapter: the base by name and digest, and how the reward model was trained."""
+_MEMBERS, _MEMBERS_KEY = "heads.safetensors", "weight"
+_HEAD = 1  # what a key of `seeds` is for
 
 # The pad id matters: Hugging Face pools at the last token that is not padding, and many
 # tokenizers pad with the stop token, which would pool before it.
@@ -62,6 +71,14 @@ T5 scales it by 1/√d_model first); the prompt is the encoder's input.
 """
 
 
+_CARD_OF_MEMBERS = """
+## Ensemble
+
+The score head is the mean of {n} heads, whose weights are the rows of `weight` in
+`heads.safetensors`. How far their scores differ tells how sure the reward model is of an answer.
+"""
+
+
 class Encoded(NamedTuple):
     """Token ids of a prompt and of an answer that ends with exactly one stop token."""
 
@@ -73,7 +90,12 @@ class Encoded(NamedTuple):
 
 
 class RewardModel:
-    """Scores an answer at its stop token (Stiennon et al. 2020; Ouyang et al. 2022)."""
+    """Scores an answer at its stop token (Stiennon et al. 2020; Ouyang et al. 2022).
+
+    Attributes:
+        head: Gives the score; of an ensemble it is the mean head.
+        members: The heads of an ensemble; None without one.
+    """
 
     def __init__(
         self,
@@ -82,9 +104,11 @@ class RewardModel:
         lora: LoraSettings,
         name: str = "reward model",
         adapter: str = ADAPTER,
+        members: MemberHeads | None = None,
     ) -> None:
         self.base = base
         self.head = head
+        self.members = members
         self.lora = lora
         self.name = name
         self.adapter = adapter
@@ -92,13 +116,36 @@ class RewardModel:
         self.trainable: list[torch.nn.Parameter] = []
 
     @classmethod
-    def fresh(cls, base: LoadedModel, lora: LoraSettings, seed: int) -> RewardModel:
-        """A new one whose adapter and head are trainable; the adapter's are `trainable`."""
+    def fresh(
+        cls, base: LoadedModel, lora: LoraSettings, seed: int, n_members: int = 1
+    ) -> RewardModel:
+        """A new one whose adapter and head are trainable; the adapter's are `trainable`.
+
+        Of an ensemble the members are trainable, and `average_members_` makes the head of them.
+        """
         head = ScalarHead(base.hidden_size, bias=False)
-        head.init_normal_(torch.Generator().manual_seed(seed))
-        model = cls(base, head.to(base.device), lora)
+        members = None
+        if n_members == 1:
+            head.init_normal_(torch.Generator().manual_seed(seed))
+        else:
+            members = MemberHeads(base.hidden_size, n_members)
+            keys = [seeds(seed, _HEAD, i, n=1)[0] for i in range(n_members)]
+            members.init_normal_([torch.Generator().manual_seed(key) for key in keys])
+            members.to(base.device)
+        model = cls(base, head.to(base.device), lora, members=members)
+        model.average_members_()
         model.trainable = adapters.add(base, ADAPTER, lora, seed)
         return model
+
+    @property
+    def n_members(self) -> int:
+        """How many heads vote."""
+        return 1 if self.members is None else len(self.members.linear.weight)
+
+    def average_members_(self) -> None:
+        """Make the head the mean of the members as they are now; without any it stays."""
+        if self.members is not None:
+            self.members.average_into_(self.head)
 
     @classmethod
     def load(cls, base: LoadedModel, folder: Path, adapter: str = ADAPTER) -> RewardModel:
@@ -108,19 +155,35 @@ class RewardModel:
             UserError: The folder does not fit the loaded model.
         """
         head = adapters.load_scorer(base, adapter, folder)
-        return cls(base, head, adapters.lora_settings(folder), folder.name, adapter)
+        members = _load_members(base, folder)
+        return cls(base, head, adapters.lora_settings(folder), folder.name, adapter, members)
 
     def close(self) -> None:
         """Take the adapter off the base."""
         adapters.remove(self.base, self.adapter)
 
-    def save(self, folder: Path) -> None:
-        """Write a folder that PEFT loads on AutoModelForSequenceClassification(num_labels=1)."""
+    def save(self, folder: Path, facts: Mapping[str, object] | None = None) -> None:
+        """Write a folder that PEFT loads on AutoModelForSequenceClassification(num_labels=1).
+
+        Args:
+            folder: Where to.
+            facts: How it was trained, for those who read `reward.json`.
+        """
         adapters.save(self.base, self.adapter, self.lora, folder, score_head=self.head)
-        base = self.base.info.hub_id or self.base.info.name
-        text = _CARD_OF_ENCODER_DECODER if self.base.info.is_encoder_decoder else _CARD
-        card = text.format(base=base, pad_id=self.base.pad_id)
+        info = self.base.info
+        text = _CARD_OF_ENCODER_DECODER if info.is_encoder_decoder else _CARD
+        card = text.format(base=info.hub_id or info.name, pad_id=self.base.pad_id)
+        if self.members is not None:
+            weight = self.members.linear.weight.detach().cpu().contiguous()
+            save_file({_MEMBERS_KEY: weight}, str(folder / _MEMBERS))
+            card += _CARD_OF_MEMBERS.format(n=self.n_members)
         (folder / "README.md").write_text(card, encoding="utf-8")
+        content = {
+            "base": {"name": info.name, "digest": info.digest},
+            "members": self.n_members,
+            **(facts or {}),
+        }
+        (folder / FACTS).write_text(json.dumps(content, indent=2), encoding="utf-8")
 
     def encode(self, prompt: Sequence[Message], answer: Sequence[int]) -> Encoded:
         """Prompt and answer, closed with a stop token.
@@ -155,27 +218,68 @@ class RewardModel:
 
     def forward(self, sequences: Sequence[Encoded]) -> Tensor:
         """Scores (B,) of whole sequences, read at each last token; gradients as the caller set."""
+        scores: Tensor = self.head(self._states(sequences))
+        return scores
+
+    def forward_members(self, sequences: Sequence[Encoded]) -> Tensor:
+        """As `forward`, of each member: (B, M); without any M is 1."""
+        if self.members is None:
+            return self.forward(sequences).unsqueeze(-1)
+        scores: Tensor = self.members(self._states(sequences))
+        return scores
+
+    def _states(self, sequences: Sequence[Encoded]) -> Tensor:  # (B, H)
         prompt_ids, prompt_mask = pad_prompts(self.base, [s.prompt for s in sequences])
         answer_ids, is_answer = pad_answers(self.base, [s.answer for s in sequences])
         with adapters.active(self.base, self.adapter):
-            states = self.base.answer_states(prompt_ids, prompt_mask, answer_ids, is_answer)
-        scores: Tensor = self.head(states)
-        return scores
+            return self.base.answer_states(prompt_ids, prompt_mask, answer_ids, is_answer)
+
+    def score_sequences(self, sequences: Sequence[Encoded]) -> list[float]:
+        """Scores of whole sequences; those of one length together, so that padding is small.
+
+        Raises:
+            UserError: A score is not a number.
+        """
+        return require_numbers(self._in_chunks(sequences, self.forward), self.name)
 
     @torch.no_grad()
-    def score_sequences(self, sequences: Sequence[Encoded]) -> list[float]:
-        """Scores of whole sequences; those of one length together, so that padding is small."""
+    def _in_chunks(
+        self, sequences: Sequence[Encoded], compute: Callable[[Sequence[Encoded]], Tensor]
+    ) -> list[Any]:
         order = sorted(range(len(sequences)), key=lambda i: -len(sequences[i]))
-        scores = [0.0] * len(sequences)
+        found: list[Any] = [0.0] * len(sequences)
         start = 0
         while start < len(order):
             size = max(1, self.tokens_at_once // len(sequences[order[start]]))
             chunk = order[start : start + size]
-            values = self.forward([sequences[i] for i in chunk]).tolist()
+            values = compute([sequences[i] for i in chunk]).tolist()
             for i, value in zip(chunk, values, strict=True):
-                scores[i] = value
+                found[i] = value
             start += size
-        return scores
+        return found
+
+    def score_sequences_with_spread(
+        self, sequences: Sequence[Encoded]
+    ) -> tuple[list[float], list[float]]:
+        """Scores, and the standard deviation of the members' own (n − 1 in the denominator).
+
+        Raises:
+            UserError: It is no ensemble, or a score is not a number.
+        """
+        if self.members is None:
+            raise UserError(
+                f"{self.name} is one network, so how sure it is cannot be told.",
+                "Train an ensemble: set Members to 5 or more.",
+            )
+        members = self.members
+
+        def compute(part: Sequence[Encoded]) -> Tensor:
+            states = self._states(part)
+            return torch.stack([self.head(states), members(states).std(dim=-1)], dim=-1)
+
+        found = self._in_chunks(sequences, compute)
+        means, spreads = [mean for mean, _ in found], [spread for _, spread in found]
+        return require_numbers(means, self.name), require_numbers(spreads, self.name)
 
     def score(
         self, prompts: Sequence[Sequence[Message]], answers: Sequence[Sequence[int]]
@@ -190,6 +294,22 @@ class RewardModel:
     ) -> list[float]:
         """One score per answer given as text."""
         return self.score_sequences(
+            [self.encode_text(p, t) for p, t in zip(prompts, texts, strict=True)]
+        )
+
+    def score_with_spread(
+        self, prompts: Sequence[Sequence[Message]], answers: Sequence[Sequence[int]]
+    ) -> tuple[list[float], list[float]]:
+        """As `score_sequences_with_spread`, of answers given as token ids."""
+        return self.score_sequences_with_spread(
+            [self.encode(p, a) for p, a in zip(prompts, answers, strict=True)]
+        )
+
+    def score_texts_with_spread(
+        self, prompts: Sequence[Sequence[Message]], texts: Sequence[str]
+    ) -> tuple[list[float], list[float]]:
+        """As `score_sequences_with_spread`, of answers given as text."""
+        return self.score_sequences_with_spread(
             [self.encode_text(p, t) for p, t in zip(prompts, texts, strict=True)]
         )
 
@@ -242,3 +362,30 @@ class RewardModel:
                 )
                 scores.append(self.head(states))
         return torch.cat(scores)
+
+
+def base_of(folder: Path) -> tuple[str, str] | None:
+    """Name and digest of the base that a folder was trained on; None where it does not say.
+
+    Reward models of earlier versions do not; they are of the experiment's own model.
+    """
+    try:
+        base = json.loads((folder / FACTS).read_text(encoding="utf-8"))["base"]
+        return str(base["name"]), str(base["digest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _load_members(base: LoadedModel, folder: Path) -> MemberHeads | None:
+    path = folder / _MEMBERS
+    if not path.is_file():
+        return None
+    try:
+        weight = load_file(str(path))[_MEMBERS_KEY]
+        members = MemberHeads(base.hidden_size, len(weight))
+        members.linear.load_state_dict({"weight": weight})
+    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+        raise UserError(
+            f"The heads of the ensemble in {folder.name} cannot be read.", "Train it again."
+        ) from error
+    return members.to(base.device).requires_grad_(False)

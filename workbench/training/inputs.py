@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from workbench.data.records import Answered, Feedback, Preference, Prompt
+from workbench.data.records import (
+    Answered,
+    Feedback,
+    Preference,
+    Prompt,
+    RankedAnswers,
+    Rated,
+    Tie,
+)
 from workbench.errors import UserError
 from workbench.models.loading import LoadedModel
 from workbench.rewards.base import RewardFunction
@@ -31,6 +39,9 @@ class Inputs:
         preferences: Chosen over rejected answers.
         feedback: Answers that were called good or bad by themselves.
         answers: Answers to imitate, or to learn values from.
+        ties: Pairs of answers of which neither was called better.
+        rankings: Several answers in order.
+        ratings: Answers with their ratings.
         start: Adapter folder that training starts from and that is its reference; None starts on
             the base.
         resume_from: A checkpoint of this run to go on from.
@@ -48,6 +59,9 @@ class Inputs:
     preferences: Sequence[Preference] = ()
     feedback: Sequence[Feedback] = ()
     answers: Sequence[Answered] = ()
+    ties: Sequence[Tie] = ()
+    rankings: Sequence[RankedAnswers] = ()
+    ratings: Sequence[Rated] = ()
     start: Path | None = None
     resume_from: Path | None = None
     live: LiveSettings = field(default_factory=LiveSettings)

@@ -74,7 +74,7 @@ class Learner(Generic[S_co]):
         is_linear = self.settings.lr_schedule == "linear"
         lr = base * (1.0 - self.update / total) if is_linear else base
         for group in self.optimiser.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get("lr_scale", 1.0)
         return lr
 
     def step(self, totals: Totals) -> None:
@@ -181,7 +181,7 @@ def begin(
         parameters=parameters,
         heads=own,
         optimiser=torch.optim.AdamW(
-            [*parameters, *_learning(own)],
+            _groups(parameters, own),
             lr=settings.learning_rate,
             eps=settings.adam_eps,
             weight_decay=0.0,
@@ -196,6 +196,19 @@ def begin(
         if inputs.is_reward_new:
             learner.forget_scores()
     return learner
+
+
+def _groups(
+    parameters: list[nn.Parameter], heads: Mapping[str, nn.Module]
+) -> list[dict[str, object]]:
+    """What the optimiser moves: heads that want larger steps apart from the rest."""
+    scaled = {name: head for name, head in heads.items() if hasattr(head, "lr_scale")}
+    plain = {name: head for name, head in heads.items() if name not in scaled}
+    groups: list[dict[str, object]] = [{"params": [*parameters, *_learning(plain)]}]
+    for name, head in scaled.items():
+        if learning := [*_learning({name: head})]:
+            groups.append({"params": learning, "lr_scale": head.lr_scale})
+    return groups
 
 
 def _learning(heads: Mapping[str, nn.Module]) -> Iterator[nn.Parameter]:

@@ -7,9 +7,9 @@ data before the first update and after each epoch; save a checkpoint now and the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from workbench.cancel import CancelToken
 from workbench.config.training import OfflineSettings
@@ -39,6 +39,19 @@ class Split:
     def n_train(self) -> int:
         """How many items there are to learn from."""
         return sum(map(len, self.train))
+
+
+class Watch(Protocol):
+    """Follows what is measured on held-out data, and says when to stop."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to be gained; known again after a resume."""
+        ...
+
+    def take(self, figures: Mapping[str, float]) -> None:
+        """Figures that were measured when they were due."""
+        ...
 
 
 def split_by_prompt(prompt_ids: Sequence[int], share: float, seed: int) -> Split:
@@ -86,6 +99,7 @@ def run(
     split: Split,
     learn: Callable[[list[int], Totals], Generator[Event, None, dict[str, float]]],
     evaluate: Callable[[], dict[str, float]],
+    watch: Watch | None = None,
 ) -> Iterator[Event]:
     """Train to the end or to a stop; yields `Step`, `Evaluated` and `Saved` (checkpoints).
 
@@ -98,6 +112,8 @@ def run(
         split: Items to learn from and to measure on.
         learn: Gradient step on these items, then figures.
         evaluate: Figures on the held-out items.
+        watch: Ends the run early. It is told only of what every run with these settings measures,
+            so not of what a stop measures on its way out.
 
     Raises:
         UserError: The loss is not a number any more.
@@ -106,12 +122,14 @@ def run(
     settings = learner.settings
     per_epoch = steps_per_epoch(split, settings.batch_size)
     total = per_epoch * settings.epochs
+    measure_every = getattr(settings, "measure_every", 0) or per_epoch
     last_saved = learner.update if inputs.resume_from is not None else -1
     model = learner.model
     with model.checking(cancel.raise_if_cancelled), adapters.active(model, learner.adapter):
         if learner.update == 0:
             yield from _measured(learner, evaluate)
-        while learner.update < total and not learner.ranks.any(cancel.should_stop):
+        is_over = watch is not None and watch.is_over
+        while learner.update < total and not (is_over or learner.ranks.any(cancel.should_stop)):
             began, clock, totals = time.perf_counter(), Clock(), Totals()
             batch = batch_of(split, settings.batch_size, learner.update, settings.seed)
             lr = learner.set_learning_rate(total)
@@ -122,14 +140,17 @@ def run(
             figures = {"optim/lr": lr, **totals.metrics(), **figures, **clock.metrics()}
             yield Step(learner.update, total, figures, time.perf_counter() - began)
             learner.count_skipped(totals)
-            if learner.update % per_epoch == 0:
+            if learner.update % measure_every == 0 or learner.update == total:
                 yield Progress(learner.update, total, "Measuring on held-out data")
-                yield from _measured(learner, evaluate)
+                measured = yield from _measured(learner, evaluate)
+                if watch is not None:
+                    watch.take(measured)
+                    is_over = watch.is_over
             every = settings.checkpoint_every
             if every and learner.update % every == 0:
                 yield from save_checkpoint(learner, inputs.run_dir)
                 last_saved = learner.update
-        if learner.update % per_epoch:
+        if learner.update % measure_every and learner.update != total:
             yield from _measured(learner, evaluate)
     if cancel.is_cancelled:
         raise Cancelled
@@ -137,7 +158,10 @@ def run(
         yield from save_checkpoint(learner, inputs.run_dir)
 
 
-def _measured(learner: Learner[S], evaluate: Callable[[], dict[str, float]]) -> Iterator[Event]:
+def _measured(
+    learner: Learner[S], evaluate: Callable[[], dict[str, float]]
+) -> Generator[Event, None, dict[str, float]]:
     """Figures on the held-out items, in smaller pieces when memory runs out."""
     figures = yield from retried(learner, 0, evaluate)
     yield Evaluated(learner.update, figures)
+    return figures

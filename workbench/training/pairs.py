@@ -7,7 +7,7 @@ Chosen and rejected go through the network in one batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from torch import Tensor, tensor
 
@@ -26,6 +26,33 @@ from workbench.training.learner import Learner
 _FEWEST_PAIRS = 8
 
 
+class Group(Protocol):
+    """Answers to one prompt that are learned from together."""
+
+    @property
+    def prompt_id(self) -> int:
+        """The prompt."""
+        ...
+
+    @property
+    def answers(self) -> tuple[Encoded, ...]:
+        """The answers."""
+        ...
+
+    @property
+    def n_tokens(self) -> int:
+        """Of the longest answer, with the prompt."""
+        ...
+
+    @property
+    def weight(self) -> float:
+        """How much it counts; 1 on the average of all."""
+        ...
+
+
+G = TypeVar("G", bound=Group)
+
+
 class Pair(NamedTuple):
     """Two answers to one prompt; `weight` is 1 on the average of all pairs."""
 
@@ -33,6 +60,11 @@ class Pair(NamedTuple):
     chosen: Encoded
     rejected: Encoded
     weight: float = 1.0
+
+    @property
+    def answers(self) -> tuple[Encoded, ...]:
+        """Both."""
+        return self.chosen, self.rejected
 
     @property
     def n_tokens(self) -> int:
@@ -74,9 +106,9 @@ def encode_pairs(
     return [pair._replace(weight=w) for pair, w in zip(fitting, weights, strict=True)]
 
 
-def different(pairs: Sequence[Pair]) -> list[Encoded]:
-    """The answers of some pairs, each once, in the order in which they come."""
-    return list(dict.fromkeys(ids for pair in pairs for ids in (pair.chosen, pair.rejected)))
+def different(groups: Sequence[Group]) -> list[Encoded]:
+    """The answers of some groups, each once, in the order in which they come."""
+    return list(dict.fromkeys(ids for group in groups for ids in group.answers))
 
 
 def sides(pairs: Sequence[Pair], answers: Sequence[Encoded], values: Tensor) -> Tensor:
@@ -86,45 +118,45 @@ def sides(pairs: Sequence[Pair], answers: Sequence[Encoded], values: Tensor) -> 
     return values[tensor(index, device=values.device)]
 
 
-def weights_of(pairs: Sequence[Pair], like: Tensor) -> Tensor:
-    """(B,) how much each pair counts, where `like` lies."""
-    return like.new_tensor([pair.weight for pair in pairs])
+def weights_of(groups: Sequence[Group], like: Tensor) -> Tensor:
+    """(B,) how much each group counts, where `like` lies."""
+    return like.new_tensor([group.weight for group in groups])
 
 
 def accumulate(
     learner: Learner[TrainingSettings],
-    pairs: Sequence[Pair],
-    loss_of: Callable[[list[Pair]], tuple[Tensor, dict[str, Tensor]]],
+    groups: Sequence[G],
+    loss_of: Callable[[list[G]], tuple[Tensor, dict[str, Tensor]]],
 ) -> Generator[Warned, None, dict[str, float]]:
-    """As `batches.accumulate`; pairs of one prompt stay together as far as they fit.
+    """As `batches.accumulate`; groups of one prompt stay together as far as they fit.
 
     Raises:
-        EnvironmentProblem: A single pair does not fit into memory.
+        EnvironmentProblem: A single group does not fit into memory.
     """
-    groups = sorted(by_prompt(pairs, learner.micro_batch_tokens), key=lambda g: -n_tokens(g))
-    mine = groups[learner.ranks.rank :: learner.ranks.size]
+    together = sorted(by_prompt(groups, learner.micro_batch_tokens), key=lambda g: -n_tokens(g))
+    mine = together[learner.ranks.rank :: learner.ranks.size]
 
-    def cut(max_tokens: int) -> list[list[Pair]]:
-        parts = [part for group in mine for part in by_prompt(group, max_tokens)]
+    def cut(max_tokens: int) -> list[list[G]]:
+        parts = [part for some in mine for part in by_prompt(some, max_tokens)]
         widths = list(map(n_tokens, parts))
         pieces = micro_batches(range(len(parts)), widths, max_tokens)
-        return [[pair for i in piece for pair in parts[i]] for piece in pieces]
+        return [[group for i in piece for group in parts[i]] for piece in pieces]
 
-    smallest = max((n_tokens([pair]) for group in mine for pair in group), default=0)
+    smallest = max((n_tokens([group]) for some in mine for group in some), default=0)
     return (yield from accumulate_pieces(learner, smallest, cut, loss_of))
 
 
-def by_prompt(pairs: Sequence[Pair], max_tokens: int) -> list[list[Pair]]:
-    """Pairs of one prompt together, as many as their different answers fit into `max_tokens`."""
-    groups: dict[int, list[list[Pair]]] = {}
-    for pair in pairs:
-        parts = groups.setdefault(pair.prompt_id, [[]])
-        if parts[-1] and n_tokens([*parts[-1], pair]) > max_tokens:
+def by_prompt(groups: Sequence[G], max_tokens: int) -> list[list[G]]:
+    """Groups of one prompt together, as many as their different answers fit into `max_tokens`."""
+    found: dict[int, list[list[G]]] = {}
+    for group in groups:
+        parts = found.setdefault(group.prompt_id, [[]])
+        if parts[-1] and n_tokens([*parts[-1], group]) > max_tokens:
             parts.append([])
-        parts[-1].append(pair)
-    return [part for parts in groups.values() for part in parts]
+        parts[-1].append(group)
+    return [part for parts in found.values() for part in parts]
 
 
-def n_tokens(group: Sequence[Pair]) -> int:
-    """Padded tokens of the different answers of a group."""
-    return len(different(group)) * max(pair.n_tokens for pair in group)
+def n_tokens(groups: Sequence[Group]) -> int:
+    """Padded tokens of the different answers of some groups."""
+    return len(different(groups)) * max(group.n_tokens for group in groups)
