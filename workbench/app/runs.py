@@ -170,6 +170,9 @@ def submit(
                 preferences=items.preferences,
                 feedback=items.feedback,
                 answers=items.answers,
+                ties=items.ties,
+                rankings=items.rankings,
+                ratings=items.ratings,
                 start=start_folder,
                 resume_from=resume_from,
             )
