@@ -13,6 +13,8 @@ from PySide6.QtWidgets import QLineEdit, QPushButton
 from pytestqt.qtbot import QtBot
 
 from tests import ready, tinymodels
+from workbench.app import label_rounds
+from workbench.app import runs as app_runs
 from workbench.app.workspace import Workspace
 from workbench.data.folders import verify
 from workbench.data.records import NewCompletion
@@ -250,3 +252,37 @@ def test_on_a_small_window_the_settings_wait_behind_f4(qtbot: QtBot, open_train)
     assert page.column.isVisible()
     qtbot.keyClick(page.window(), Qt.Key.Key_F4)
     assert not page.column.isVisible()
+
+
+def test_a_run_asks_for_labels_and_goes_on_by_itself(
+    qtbot: QtBot, open_train: Callable[..., TrainPage]
+) -> None:
+    page = open_train()
+    ws = page.ws
+    box = page.inputs.held_back
+    assert [box.itemData(i) for i in range(box.count())] == ["", "annotator", "run:1"]
+    box.setFocus()
+    qtbot.keyClick(box, Qt.Key.Key_Down)
+    job = start(qtbot, page, updates=2, labels_every=1, labels_wanted=2)
+    qtbot.waitUntil(lambda: job.outcome == "stopped", timeout=LONG)
+    qtbot.waitUntil(page.round.isVisible, timeout=LONG)
+    assert "stopped after update 1" in page.round.text.text()
+    wanted = label_rounds.waiting(ws)[0].n_wanted
+    assert not page.round.go_on.isEnabled()
+
+    press(qtbot, page.round.rank)
+    panel = page.context.rank_panel()
+    for n in range(wanted):
+        asked = ws.experiment.label_rounds.waiting()[0].comparison_ids
+        qtbot.waitUntil(lambda: panel.item is not None and panel.item.comparison.id in asked)  # noqa: B023
+        assert ws.experiment.label_rounds.n_judged(ws.experiment.label_rounds.waiting()[0]) == n
+        before = panel.item
+        qtbot.keyClick(panel, Qt.Key.Key_1)
+        qtbot.waitUntil(lambda: panel.item is not before)  # noqa: B023
+    qtbot.waitUntil(lambda: ws.run(job.run_id or 0).status == "done", timeout=LONG)
+    qtbot.waitUntil(page.round.isHidden, timeout=LONG)
+    assert ws.run(3).kind == "reward"
+    [label_round] = ws.experiment.label_rounds.of_run(2)
+    assert label_round.outcome in ("accepted", "refused")
+    assert label_round.reward_run_trained == 3
+    assert [step for step, _ in app_runs.metrics(ws, 2)["judge/score"]] == [1]

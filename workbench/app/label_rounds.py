@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from workbench.app.label_gate import reward_run_at
+from workbench.app.labelling import is_pending
 from workbench.app.reward import train_reward
 from workbench.app.runs import resume
 from workbench.app.workspace import Workspace
@@ -45,6 +46,13 @@ def waiting(ws: Workspace) -> list[Waiting]:
 def waiting_of(ws: Workspace, run_id: int) -> Waiting | None:
     """The labels that a run waits for; None when it waits for none."""
     return next((w for w in waiting(ws) if w.run.id == run_id), None)
+
+
+def next_pair(ws: Workspace, run_id: int) -> int | None:
+    """A pair that a run waits for and that this annotator has not judged; None without one."""
+    found = waiting_of(ws, run_id)
+    ids = () if found is None else found.round.comparison_ids
+    return next((i for i in ids if is_pending(ws, i)), None)
 
 
 def due(ws: Workspace) -> Waiting | None:

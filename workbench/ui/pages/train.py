@@ -102,7 +102,7 @@ class TrainPage(RunPage):
         self.memory.measured.connect(self._check)
         self.memory.fitted.connect(self.forms.set_values)
         self.round = RoundCard(self.ws)
-        self.round.rank_wanted.connect(self.context.actions["rank.focus"].trigger)
+        self.round.rank_wanted.connect(self._rank_own_answers)
         self.round.go_on_wanted.connect(self.go_on)
         self.steps = StepsCard(
             self.tr("Before the first run"), self.context, BEFORE_FIRST_RUN, self.key
@@ -209,6 +209,13 @@ class TrainPage(RunPage):
         run_id = self.shown
         if run_id is not None:
             self.submit(lambda: app_runs.resume(self.ws, run_id))
+
+    def _rank_own_answers(self) -> None:
+        """The next pair that the shown run waits for; the others follow by themselves."""
+        self.context.actions["rank.focus"].trigger()
+        pair = None if self.shown is None else label_rounds.next_pair(self.ws, self.shown)
+        if pair is not None:
+            self.context.rank_panel().show_comparison(pair)
 
     def go_on(self) -> None:
         """Train the reward model on the labels that the shown run asked for, and go on with it."""
