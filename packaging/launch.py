@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn, Sequence  # noqa: UP035
 
@@ -29,11 +30,16 @@ OLDEST, NEWEST = (3, 11), (3, 13)
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 CUDA_INDEX = "https://download.pytorch.org/whl/cu130"
 GIB = 1 << 30
+# Two lanes that take about equally long. The last tool finds what is broken before any test runs,
+# and leaves behind it compiled what all test processes would compile side by side.
 CHECKS = (
-    ["ruff", "check", "."],
-    ["ruff", "format", "--check", "."],
-    ["mypy"],
-    ["lint-imports"],
+    (["mypy"],),
+    (
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["lint-imports"],
+        ["pytest", "--collect-only", "-q"],
+    ),
 )
 # Shared libraries that Qt needs, and the Debian packages that hold them.
 ALWAYS = {
@@ -69,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--setup", action="store_true", help="only set up")
     parser.add_argument("--test", action="store_true", help="set up and run all checks and tests")
     options, rest = parser.parse_known_args(arguments)
+    # pip compiles nothing here, so each module is when it is first imported. Where that may not be
+    # kept, every process compiles torch and all the rest again, which takes it some ten seconds.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     try:
         check_python(sys.version_info[:2])
         home = set_up(is_dev=options.test)
@@ -414,10 +423,7 @@ def run_checks(arguments: list[str]) -> int:
     Returns:
         The exit code of pytest; that of the first failed check when the tests pass.
     """
-    failed = {}
-    for check in () if arguments else CHECKS:
-        if code := run_tool(check):
-            failed[check[0]] = code
+    failed = {} if arguments else run_at_once(CHECKS)
     code = run_tool(["pytest", *(arguments or ["-n", str(n_workers()), "--dist", "loadfile"])])
     if failed:
         fail(f"These checks failed: {', '.join(failed)}.")
@@ -429,16 +435,47 @@ def n_workers() -> int:
     return max(1, min(4, os.cpu_count() or 1))
 
 
+def run_at_once(lanes: Sequence[Sequence[Sequence[str]]]) -> dict[str, int]:
+    """Run lanes of tools side by side, and tell what each said when it has ended.
+
+    Returns:
+        The exit codes of those that failed.
+    """
+    failed = {}
+
+    def run_lane(lane: Sequence[Sequence[str]]) -> None:
+        for command in lane:
+            done = subprocess.run(
+                tool(command), cwd=ROOT, env=quiet(), stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
+            )  # fmt: skip
+            said = done.stdout if done.returncode else last_line(done.stdout)
+            say(f"$ {' '.join(command)}\n{said.rstrip()}")
+            if done.returncode:
+                failed[command[0]] = done.returncode
+
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        list(pool.map(run_lane, lanes))
+    return failed
+
+
 def run_tool(command: Sequence[str]) -> int:
     """Run a tool of the environment on this checkout and give its exit code."""
     say("$ " + " ".join(command))
+    return subprocess.run(tool(command), cwd=ROOT, env=quiet(), check=False).returncode
+
+
+def tool(command: Sequence[str]) -> list[str]:
+    """The command with the path of its program."""
     program = shutil.which(command[0], path=str(venv_python().parent))
     if program is None:
         raise Problem(f"{command[0]} is missing. Remove {stamp_path()} and run this again.")
-    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [program, *command[1:]], cwd=ROOT, env=environment, check=False
-    ).returncode
+    return [program, *command[1:]]
+
+
+def quiet() -> dict[str, str]:
+    """An environment without windows, of one thread per process."""
+    return {**os.environ, "QT_QPA_PLATFORM": "offscreen", "OMP_NUM_THREADS": "1"}
 
 
 if __name__ == "__main__":
