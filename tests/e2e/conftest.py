@@ -4,17 +4,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import tinymodels
+from tests.e2e.forks import LIMIT_S, Ended, Forks, Running, start
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-LIMIT_S = 240
 # Runs a command and tells whether it took Qt or torch in.
 _RUN = """
 import sys
@@ -27,20 +26,6 @@ names = {name.split(".")[0] for name in sys.modules}
 print("imported:", *sorted(names & {"PySide6", "pyqtgraph", "torch"}), file=sys.stderr)
 sys.exit(code)
 """
-
-
-@dataclass
-class Ended:
-    """A command that has ended."""
-
-    code: int
-    out: str
-    err: str
-    events: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def imported(self) -> set[str]:
-        return set(self.err.rsplit("imported:", 1)[-1].split())
 
 
 @pytest.fixture(scope="session")
@@ -77,27 +62,41 @@ def command(environment, tmp_path) -> Callable[..., Ended]:
     return run
 
 
-@pytest.fixture
-def start(environment, tmp_path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """A command that goes on while the test watches it."""
-    started: list[subprocess.Popen[str]] = []
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory) -> Iterator[Forks | None]:
+    """What children are forked from, where that can be done."""
+    if not hasattr(os, "fork"):
+        yield None
+        return
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    opened = Forks(environment, tmp_path_factory.mktemp("forks"))
+    yield opened
+    opened.close()
 
-    def run(*arguments: str | Path) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "workbench", *map(str, arguments)],
-            env=environment,
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
+
+@pytest.fixture
+def begin(forks, environment, tmp_path) -> Iterator[Callable[..., Running]]:
+    """A command, or the worker, that goes on while the test watches it."""
+    begun: list[Running] = []
+
+    def run(
+        *arguments: str | Path,
+        module: str = "workbench",
+        dies_at: int = 0,
+        variables: Mapping[str, str] | None = None,
+    ) -> Running:
+        words = [str(argument) for argument in arguments]
+        err = tmp_path / f"stderr-{len(begun)}"
+        place = ({**environment, **(variables or {})}, tmp_path, err)
+        if forks is None:
+            begun.append(start(module, words, *place))
+        else:
+            begun.append(forks.start(module, words, *place, dies_at=dies_at))
+        return begun[-1]
 
     yield run
-    for process in started:
-        process.kill()
-        process.communicate()
+    for running in begun:
+        running.close()
 
 
 def parse(out: str) -> list[dict[str, Any]]:

@@ -1,18 +1,15 @@
 """What is lost when the program dies, or is asked to end, in the middle of a run."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import REPOSITORY, parse
+from tests.e2e.conftest import parse
 from workbench.app import answers, labelling, library, reward, runs
 from workbench.app.workspace import Workspace
 from workbench.cli import main
@@ -36,42 +33,6 @@ ON_POLICY = ("--updates", "8", "--batch-size", "8", "--max-new-tokens", "6")
 OFFLINE = ("--epochs", "3", "--batch-size", "4")
 SHARED = ("--checkpoint-every", "2", "--learning-rate", "1e-3")
 DIES_AT = 5
-
-# Imports what a run needs and no more, then forks a child for each command: it costs no start of
-# an interpreter, and dies of SIGKILL as soon as it has told the step that is said.
-_FORKS = """
-import json, os, signal, sys
-import peft
-from transformers import AutoTokenizer, LlamaForCausalLM
-from workbench.cli import main
-from workbench.training import ilql, kto, online_dpo, ppo, reward_model
-
-class Watched:
-    def __init__(self, step):
-        self.step = step
-        self.line = ""
-
-    def write(self, text):
-        self.line += text
-        while "\\n" in self.line:
-            line, self.line = self.line.split("\\n", 1)
-            event = json.loads(line)
-            if event["event"] == "Step" and event["step"] == self.step:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    def flush(self):
-        pass
-
-for line in sys.stdin:
-    home, step, arguments = json.loads(line)
-    child = os.fork()
-    if child == 0:
-        os.environ["RLHF_WORKBENCH_HOME"] = home
-        sys.stdout = Watched(step)
-        os._exit(main(arguments))
-    _, status = os.waitpid(child, 0)
-    print(os.waitstatus_to_exitcode(status), flush=True)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -101,34 +62,17 @@ def scored(prepared, tmp_path) -> Path:
     return Path(shutil.copytree(prepared, tmp_path / "experiment"))
 
 
-@pytest.fixture(scope="module")
-def forks(tmp_path_factory) -> Iterator[subprocess.Popen[str]]:
-    """A process that has imported everything and waits for commands."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", _FORKS],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        cwd=tmp_path_factory.mktemp("forks"),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    yield process
-    process.stdin.close()
-    process.wait(60)
-    process.stdout.close()
-
-
 def until_step(process, wanted: int) -> None:
     for line in process.stdout:
         event = json.loads(line)
         if event["event"] == "Step" and event["step"] >= wanted:
             return
-    raise AssertionError(process.stderr.read())
+    raise AssertionError(process.err)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no kill -9")
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(scored, start, capsys):
-    process = start(*PPO, "--json", "--experiment", scored)
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(scored, begin, capsys):
+    process = begin(*PPO, "--json", "--experiment", scored)
     until_step(process, 12)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -192,12 +136,10 @@ def left_by(ws: Workspace, run_id: int) -> dict[str, Any]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no kill -9")
 @pytest.mark.parametrize("name", [*ALGORITHMS, REWARD.name])
-def test_every_algorithm_goes_on_to_the_bit(name, scored, forks, home, capsys):
+def test_every_algorithm_goes_on_to_the_bit(name, scored, begin, capsys):
     """Killed one update after a checkpoint; weights, heads, optimiser, figures, samples."""
     arguments = [*arguments_of(name), "--json", "--experiment", str(scored)]
-    forks.stdin.write(json.dumps([str(home), DIES_AT, arguments]) + "\n")
-    forks.stdin.flush()
-    assert int(forks.stdout.readline()) == -signal.SIGKILL
+    assert begin(*arguments, dies_at=DIES_AT).wait() == -signal.SIGKILL
 
     ws = Workspace.open(scored)
     killed = runs.runs(ws)[0]
@@ -225,17 +167,17 @@ def test_every_algorithm_goes_on_to_the_bit(name, scored, forks, home, capsys):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl+C cannot be sent to one process")
-def test_ctrl_c_stops_and_saves(scored, start):
-    process = start(*PPO, "--json", "--experiment", scored)
+def test_ctrl_c_stops_and_saves(scored, begin):
+    process = begin(*PPO, "--json", "--experiment", scored)
     until_step(process, 3)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    events = parse(out)
+    done = process.end()
+    assert done.code == 0, done.err
+    events = parse(done.out)
     assert events[-1]["event"] == "Finished"
     assert events[-1]["outcome"] == "stopped"
     assert [e["kind"] for e in events if e["event"] == "Saved"][-2:] == ["checkpoint", "adapter"]
-    assert "Press Ctrl+C again" in err
+    assert "Press Ctrl+C again" in done.err
     ws = Workspace.open(scored)
     run = runs.runs(ws, "policy")[0]
     assert run.status == "stopped"

@@ -2,10 +2,12 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ from safetensors.torch import load_file
 
 from tests import ready
 from tests.close import FORWARD, Level, assert_close
-from tests.e2e.conftest import LIMIT_S, parse
+from tests.e2e.conftest import parse
+from tests.e2e.forks import LIMIT_S
 from workbench.data import bundle
 
 
@@ -43,38 +46,79 @@ def test_a_bundle_is_written_and_can_be_read(experiment, command, tmp_path):
 
 
 def test_the_worker_does_the_handed_over_run_again_bit_by_bit(
-    experiment, command, environment, model_folder, tmp_path
+    experiment, begin, model_folder, tmp_path
 ):
     flags = ["--updates", "2", "--batch-size", "4", "--max-new-tokens", "6"]
     base = ["--experiment", experiment, "--json"]
-    trained = command("train", "ppo", *flags, *base)
+    trained = begin("train", "ppo", *flags, *base).end()
     assert trained.code == 0, trained.err
-    run_id = next(e["run_id"] for e in trained.events if e["event"] == "Started")
-    assert command("export", "bundle", tmp_path / "job", "--run", str(run_id), *base).code == 0
-    done = subprocess.run(
-        [sys.executable, "-m", "workbench.worker", "job", "--model", model_folder, "--json"],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    trained_events = parse(trained.out)
+    run_id = next(e["run_id"] for e in trained_events if e["event"] == "Started")
+    exported = begin("export", "bundle", tmp_path / "job", "--run", str(run_id), *base).end()
+    assert exported.code == 0, exported.err
+    again = ("job", "--model", model_folder, "--json")
+    done = begin(*again, module="workbench.worker").end()
+    assert done.code == 0, done.err
     weights = "adapter_model.safetensors"
     own = tmp_path / "job" / "adapter" / weights
     assert (tmp_path / "run" / "adapter" / weights).read_bytes() == own.read_bytes()
     figures = [
         [e["metrics"]["objective/kl"] for e in events if e["event"] == "Step"]
-        for events in (trained.events, parse(done.stdout))
+        for events in (trained_events, parse(done.out))
     ]
     assert figures[0] == figures[1]
     assert len(figures[0]) == 2
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "reward"])
+@pytest.fixture
+def torchrun(environment, tmp_path) -> Callable[..., str]:
+    """Two workers that torch's own launcher starts; what the first one says."""
+
+    def run(*arguments: str | Path) -> str:
+        launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+        done = subprocess.run(
+            [sys.executable, "-m", *launcher, "workbench.worker", *map(str, arguments)],
+            env={**environment, "OMP_NUM_THREADS": "1"},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture
+def two(begin) -> Callable[..., str]:
+    """The same with the variables that the launcher sets, without its start."""
+
+    def run(*arguments: str | Path) -> str:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+        ranks = [
+            begin(
+                *arguments,
+                module="workbench.worker",
+                variables={**meeting, "RANK": rank, "LOCAL_RANK": rank},
+            )
+            for rank in ("0", "1")
+        ]
+        done = [rank.end() for rank in ranks]
+        assert [d.code for d in done] == [0, 0], [d.err for d in done]
+        assert done[1].out == ""
+        return done[0].out
+
+    return run
+
+
+@pytest.mark.parametrize(("algorithm", "launcher"), [("ppo", "two"), ("reward", "torchrun")])
 def test_two_processes_learn_what_one_does(
-    algorithm, experiment, command, environment, model_folder, tmp_path
+    algorithm, launcher, experiment, begin, model_folder, tmp_path, request
 ):
     """Equal up to the order of sums; and each computes only its share of the gradients."""
     # Adam with a large ε: a step is proportional to its gradient, and rounding stays rounding.
@@ -84,30 +128,18 @@ def test_two_processes_learn_what_one_does(
         else "adam_eps = 1.0\nlearning_rate = 1e-2\nbatch_size = 6\nupdates = 3\n"
         "minibatches = 2\nmax_new_tokens = 6\n[lora]\nr = 4\n"
     )
-    exported = command(
+    exported = begin(
         "export", "bundle", tmp_path / "job", "--algorithm", algorithm,
         "--config", tmp_path / "s.toml", "--experiment", experiment, "--json",
-    )  # fmt: skip
+    ).end()  # fmt: skip
     assert exported.code == 0, exported.err
-    launchers = {
-        1: [sys.executable, "-m"],
-        2: [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-            "-m"],
-    }  # fmt: skip
+    job = ("job", "--model", model_folder, "--json", "--out")
+    alone = begin(*job, "run-1", module="workbench.worker").end()
+    assert alone.code == 0, alone.err
+    said = {1: alone.out, 2: request.getfixturevalue(launcher)(*job, "run-2")}
     told, weights = {}, {}
-    for n, launcher in launchers.items():
-        done = subprocess.run(
-            [*launcher, "workbench.worker", "job", "--model", model_folder, "--out", f"run-{n}",
-             "--json"],
-            env={**environment, "OMP_NUM_THREADS": "1"},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_S,
-            check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        told[n] = [e for e in parse(done.stdout) if e["event"] == "Step"]
+    for n, out in said.items():
+        told[n] = [e for e in parse(out) if e["event"] == "Step"]
         kind = "reward_model" if algorithm == "reward" else "adapter"
         weights[n] = load_file(tmp_path / f"run-{n}" / kind / "adapter_model.safetensors")
     assert len(told[1]) >= 2
@@ -122,8 +154,8 @@ def test_two_processes_learn_what_one_does(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
-def test_a_served_reward_model_answers_until_ctrl_c(experiment, start):
-    process = start("serve", "reward", "--port", "0", "--experiment", experiment, "--json")
+def test_a_served_reward_model_answers_until_ctrl_c(experiment, begin):
+    process = begin("serve", "reward", "--port", "0", "--experiment", experiment, "--json")
     result = next(e for e in map(json.loads, process.stdout) if e["event"] == "Result")
 
     def ask(token: str) -> dict[str, Any]:
@@ -137,8 +169,8 @@ def test_a_served_reward_model_answers_until_ctrl_c(experiment, start):
     with pytest.raises(urllib.error.HTTPError, match="Unauthorized"):
         ask("not-the-token-that-was-printed")
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=LIMIT_S)
-    assert process.returncode == 0, err
-    finished = json.loads(out.splitlines()[-1])
+    done = process.end()
+    assert done.code == 0, done.err
+    finished = json.loads(done.out.splitlines()[-1])
     assert (finished["event"], finished["outcome"]) == ("Finished", "stopped")
     assert finished["result"] == {"requests": 1, "answers": 1}
