@@ -10,11 +10,13 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 from tests.numerics import (
@@ -57,7 +59,8 @@ SUITES = {
 
 
 NOTICED = (  # the last one is what `pytest.raises` says when nothing was raised
-    AssertionError, RuntimeError, ArithmeticError, LookupError, TypeError, pytest.fail.Exception,
+    AssertionError, RuntimeError, ArithmeticError, LookupError, TypeError, np.linalg.LinAlgError,
+    pytest.fail.Exception,
 )  # fmt: skip
 
 
@@ -373,12 +376,23 @@ def _cases(suite: types.ModuleType) -> Iterator[Callable[[], Any]]:
                 yield functools.partial(test, **arguments)
 
 
+@functools.cache
+def _cases_with_seconds(suite: types.ModuleType) -> list[list[Any]]:
+    """Each case with how long it took the last time."""
+    return [[0.0, case] for case in _cases(suite)]
+
+
 def _is_noticed(suite: types.ModuleType) -> bool:
-    for case in _cases(suite):
+    cases = _cases_with_seconds(suite)
+    cases.sort(key=lambda pair: pair[0])  # most changes need not wait for the long ones
+    for pair in cases:
+        began = time.process_time()
         try:
-            case()
+            pair[1]()
         except NOTICED:
             return True
+        finally:
+            pair[0] = time.process_time() - began
     return False
 
 
