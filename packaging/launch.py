@@ -424,7 +424,7 @@ def run_checks(arguments: list[str]) -> int:
         The exit code of pytest; that of the first failed check when the tests pass.
     """
     failed = {} if arguments else run_at_once(CHECKS)
-    code = run_tool(["pytest", *(arguments or ["-n", str(n_workers()), "--dist", "loadfile"])])
+    code = run_tool(["pytest", *(arguments or ["-n", str(n_workers()), "--dist", "worksteal"])])
     if failed:
         fail(f"These checks failed: {', '.join(failed)}.")
     return code or next(iter(failed.values()), 0)
