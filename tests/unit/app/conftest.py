@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -44,18 +45,36 @@ def ws(open_workspace) -> Workspace:
 @pytest.fixture
 def ready(ws, model_folder) -> Workspace:
     """With a model and twelve prompts, four of them held out."""
-    library.select_model(ws, str(model_folder))
-    add_prompts(ws, [f"w{i} w{i + 1}" for i in range(12)])
+    make_ready(ws, model_folder)
     return ws
 
 
+@pytest.fixture(scope="session")
+def judged_folder(tmp_path_factory, model_folder) -> Path:
+    """What `judged` is, closed; for copies."""
+    folder = tmp_path_factory.mktemp("judged")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RLHF_WORKBENCH_HOME", str(folder / "home"))
+        ws = Workspace.open(folder / "experiment", create=True)
+        make_ready(ws, model_folder)
+        settings = SamplingSettings(n_answers=3, max_new_tokens=10)
+        assert end(answers.generate(ws, settings)).outcome == "done"
+        assert end(labelling.simulate(ws, AnnotatorSettings(noise=0.0))).outcome == "done"
+        assert ws.close(WAIT)
+    return folder / "experiment"
+
+
 @pytest.fixture
-def judged(ready) -> Workspace:
+def judged(open_workspace, judged_folder, tmp_path) -> Workspace:
     """With two answers to each training prompt, all judged by the simulated annotator."""
-    settings = SamplingSettings(n_answers=3, max_new_tokens=10)
-    assert end(answers.generate(ready, settings)).outcome == "done"
-    assert end(labelling.simulate(ready, AnnotatorSettings(noise=0.0))).outcome == "done"
-    return ready
+    shutil.copytree(judged_folder, tmp_path / "experiment")
+    return open_workspace()
+
+
+def make_ready(ws: Workspace, model_folder: Path) -> None:
+    """Choose the model and add twelve prompts, four of them held out."""
+    library.select_model(ws, str(model_folder))
+    add_prompts(ws, [f"w{i} w{i + 1}" for i in range(12)])
 
 
 def add_prompts(ws: Workspace, texts: list[str]) -> list[int]:
