@@ -146,7 +146,8 @@ def scorer(ws: Workspace, policy: Run) -> Run | None:
     for artifact in reversed(ws.experiment.artifacts.list()):
         run = ws.run(artifact.run_id)
         is_fitting = run.inputs.get("model_digest") == policy.inputs.get("model_digest")
-        if artifact.kind == "reward_model" and is_fitting:
+        is_there = not ws.experiment.runs.is_deleted(run.id)
+        if artifact.kind == "reward_model" and is_fitting and is_there:
             return run
     return None
 

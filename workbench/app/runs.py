@@ -216,6 +216,32 @@ def runs(ws: Workspace, kind: RunKind | None = None) -> list[Run]:
     return sorted(ws.experiment.runs.list(kind), key=lambda run: -run.id)
 
 
+def delete(ws: Workspace, run_ids: Sequence[int]) -> int:
+    """Take runs out of all lists; undo brings them back, and what they wrote stays on the disk.
+
+    Raises:
+        UserError: One of them is still going on.
+    """
+    ws.check_writable()
+    going = {job.run_id for job in ws.runner.jobs}
+    for run_id in run_ids:
+        if run_id in going:
+            raise UserError(f"{ws.run(run_id).name} is still going on.", "Stop it first.")
+    return ws.experiment.runs.delete(run_ids)
+
+
+def set_note(ws: Workspace, run_id: int, note: str) -> None:
+    """Say something about a run; undo takes it back."""
+    ws.check_writable()
+    ws.experiment.runs.set_note(run_id, note)
+
+
+def set_tags(ws: Workspace, run_id: int, tags: Sequence[str]) -> None:
+    """Give a run these tags in place of those it had; undo takes it back."""
+    ws.check_writable()
+    ws.experiment.runs.set_tags(run_id, tags)
+
+
 def metrics(ws: Workspace, run_id: int) -> dict[str, list[tuple[int, float]]]:
     """Each metric of a run with its (step, value) points; what waits is written first."""
     if not ws.is_read_only:

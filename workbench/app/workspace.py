@@ -267,7 +267,7 @@ class Workspace:
         """
         self.check_writable()
         values = settings.model_dump() if isinstance(settings, Settings) else settings
-        n = sum(run.algorithm == how.name for run in self.experiment.runs.list(kind))
+        n = self.experiment.runs.count(kind, how.name)
         made_with = {"version": __version__, "platform": platform.platform()}
         return self.experiment.runs.create(
             kind, how.name, name or f"{how.title} {n + 1}", values, {**inputs, **made_with}

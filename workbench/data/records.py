@@ -271,6 +271,8 @@ class Run:
     error: str
     created_at: str
     finished_at: str | None
+    note: str = ""
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,9 +47,11 @@ class ArtifactRepository:
         return [_to_artifact(row) for row in self._database.rows("SELECT * FROM artifacts")]
 
     def latest(self, kind: str) -> Artifact | None:
-        """The newest artefact of a kind."""
+        """The newest artefact of a kind, of a run that is not deleted."""
         row = self._database.row(
-            "SELECT * FROM artifacts WHERE kind = ? ORDER BY id DESC LIMIT 1", (kind,)
+            "SELECT a.* FROM artifacts AS a JOIN runs AS r ON r.id = a.run_id"
+            " WHERE a.kind = ? AND r.is_deleted = 0 ORDER BY a.id DESC LIMIT 1",
+            (kind,),
         )
         return _to_artifact(row) if row else None
 

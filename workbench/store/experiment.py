@@ -56,7 +56,7 @@ class Experiment:
         self.drafts = DraftRepository(database)
         self.exchange = ExchangeRepository(database, self.undo)
         self.ai_answers = AiAnswerRepository(database)
-        self.runs = RunRepository(database)
+        self.runs = RunRepository(database, self.undo)
         self.label_rounds = LabelRoundRepository(database)
         self.artifacts = ArtifactRepository(database)
         self.settings = SettingsRepository(database)

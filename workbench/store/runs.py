@@ -11,16 +11,18 @@ from workbench.data.records import Run, RunKind, RunStatus
 from workbench.errors import UserError
 from workbench.events import Evaluated, Event, Marked, Sample, Step, Warned
 from workbench.store.database import Database, now
+from workbench.store.undo import UndoJournal
 
 _ENDED = ("done", "stopped", "failed", "interrupted")
 Tokens = tuple[tuple[str, ...], dict[str, tuple[float, ...]]]
 
 
 class RunRepository:
-    """The runs of an experiment. They are written by jobs and are not part of undo."""
+    """The runs of an experiment. Jobs write them; what people say of them can be undone."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, undo: UndoJournal) -> None:
         self._database = database
+        self._undo = undo
 
     def create(
         self,
@@ -156,11 +158,60 @@ class RunRepository:
             ).rowcount
 
     def list(self, kind: RunKind | None = None) -> list[Run]:
-        """Runs, oldest first."""
+        """Runs that are not deleted, oldest first."""
         rows = self._database.rows(
-            "SELECT * FROM runs WHERE ?1 IS NULL OR kind = ?1 ORDER BY id", (kind,)
+            "SELECT * FROM runs WHERE is_deleted = 0 AND (?1 IS NULL OR kind = ?1) ORDER BY id",
+            (kind,),
         )
         return [_to_run(row) for row in rows]
+
+    def count(self, kind: RunKind, algorithm: str) -> int:
+        """How many runs there ever were of a kind and algorithm, deleted ones too."""
+        n: int = self._database.value(
+            "SELECT count(*) FROM runs WHERE kind = ? AND algorithm = ?", (kind, algorithm)
+        )
+        return n
+
+    def set_note(self, run_id: int, note: str) -> None:
+        """Say something about a run; one undoable operation."""
+        self._say(run_id, "note", note, f"changed the note of {self.get(run_id).name}")
+
+    def set_tags(self, run_id: int, tags: Sequence[str]) -> None:
+        """Give a run its tags, each once, in place of those it had; one undoable operation."""
+        clean = list(dict.fromkeys(tag.strip() for tag in tags if tag.strip()))
+        stored = json.dumps(clean, ensure_ascii=False)
+        self._say(run_id, "tags", stored, f"changed the tags of {self.get(run_id).name}")
+
+    def delete(self, run_ids: Sequence[int]) -> int:
+        """Hide runs from every list, what they wrote stays; one undoable operation.
+
+        Returns:
+            How many were there to delete.
+        """
+        with self._database.write() as connection, self._undo.operation("") as operation:
+            gone = [
+                i
+                for i in run_ids
+                if connection.execute(
+                    "UPDATE runs SET is_deleted = 1 WHERE id = ? AND is_deleted = 0", (i,)
+                ).rowcount
+            ]
+            operation.name = f"deleted {len(gone)} run{'s' if len(gone) != 1 else ''}"
+            operation.record("runs", gone, "is_deleted", 0, 1)
+        return len(gone)
+
+    def is_deleted(self, run_id: int) -> bool:
+        """Whether a run was deleted."""
+        return bool(self._database.value("SELECT is_deleted FROM runs WHERE id = ?", (run_id,)))
+
+    def _say(self, run_id: int, column: str, value: str, name: str) -> None:
+        with self._database.write() as connection, self._undo.operation(name) as operation:
+            before = connection.execute(
+                f"SELECT {column} FROM runs WHERE id = ?", (run_id,)
+            ).fetchone()[0]
+            if before != value:
+                connection.execute(f"UPDATE runs SET {column} = ? WHERE id = ?", (value, run_id))
+                operation.record("runs", [run_id], column, before, value)
 
 
 def _append(connection: sqlite3.Connection, run_id: int, event: Event) -> None:
@@ -230,6 +281,8 @@ def _to_run(row: sqlite3.Row) -> Run:
         error=row["error"],
         created_at=row["created_at"],
         finished_at=row["finished_at"],
+        note=row["note"],
+        tags=tuple(json.loads(row["tags"])),
     )
 
 
