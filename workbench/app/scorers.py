@@ -33,6 +33,11 @@ def loaded(model: LoadedModel, folder: Path) -> Generator[Scorer, None, None]:
 def load(model: LoadedModel, folder: Path, adapter: str = "reward") -> Scorer:
     """As `loaded`, for who closes it later; of two at once each needs an adapter name."""
     require_whole(folder)
+    return read(model, folder, adapter)
+
+
+def read(model: LoadedModel, folder: Path, adapter: str = "reward") -> Scorer:
+    """As `load`, for a folder without a manifest of its own: the bundle's was checked already."""
     from workbench.rewards import loading
 
     return loading.load(loading.Place(model, _no_other, adapter), folder)
