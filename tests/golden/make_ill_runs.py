@@ -1,6 +1,6 @@
 """Makes ill_runs.json: what runs tell that really have the illnesses the policy doctor looks for.
 
-    python -m tests.golden.make_ill_runs
+    python -m tests.golden.make_ill_runs [NAME ...]
 
 A tiny random model is trained with settings and rewards that make it ill, so that the detectors
 meet real curves; a healthy run of each kind is beside them. Two illnesses are faults of a program
@@ -11,6 +11,7 @@ measured at, and a forward pass that is off.
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ BASIS: dict[str, Any] = {
     "lr_schedule": "constant",
     "n_samples": 0,
 }
-HELD: dict[str, Any] = {"learning_rate": 2e-3, "kl_coef": 0.5, "missing_eos_penalty": 3.0}
+HELD: dict[str, Any] = {"learning_rate": 2e-3, "kl_coef": 0.5}
 WILD: dict[str, Any] = {"learning_rate": 1e-2, "kl_coef": 0.0}
 MANY: dict[str, Any] = {**WILD, "epochs": 16, "updates": 15}
 ENDLESS: dict[str, Any] = {"learning_rate": 5e-3, "kl_coef": 0.0, "missing_eos_penalty": 0.0}
@@ -168,7 +169,7 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "healthy": Recipe((), HELD, of_one_mind),
-    "healthy grpo": Recipe((), {**HELD, "group_size": 4}, algorithm="grpo"),
+    "healthy grpo": Recipe((), {**HELD, "kl_coef": 0.1, "group_size": 4}, algorithm="grpo"),
     "wild": Recipe(("kl_blow_up", "eos_loss", "repetition", "reward_hacking"), WILD, hacked),
     "drawn at another temperature": Recipe(
         ("kl_negative",), WILD, fault=drawn_at_another_temperature
@@ -206,11 +207,13 @@ def record(recipe: Recipe, folder: Path, run_dir: Path) -> dict[str, list[tuple[
     return series
 
 
-def main() -> None:
-    found: dict[str, Any] = {}
+def main(names: Sequence[str]) -> None:
+    """Record the runs of these names; all without any. Those that are not named stay."""
+    found: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8")) if names else {}
     with tempfile.TemporaryDirectory() as work:
         folder = tinymodels.write(Path(work) / "model", "llama")
-        for i, (name, recipe) in enumerate(RECIPES.items()):
+        for i, name in enumerate(names or RECIPES):
+            recipe = RECIPES[name]
             series = record(recipe, folder, Path(work) / f"run-{i}")
             found[name] = {
                 "ill": recipe.ill,
@@ -222,4 +225,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

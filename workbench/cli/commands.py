@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.cli import judging, parser, preferences, quality
+from workbench.cli import doctor, judging, parser, preferences, quality
 from workbench.cli.following import Outcome, follow, interruptible, outcome_of, stop_if_paused
 from workbench.cli.plan import show_plan
 from workbench.cli.show import Show
@@ -418,6 +418,7 @@ _COMMANDS: dict[str, Callable[[Workspace, argparse.Namespace, Show], Outcome]] =
     "quality": quality.report,
     "queue": _queue,
     **{f"train {name}": _train for name in parser.TRAINING},
+    "doctor": doctor.report,
     "evaluate": _evaluate,
     "best-of-n": _best_of_n,
     "export preferences": preferences.export,

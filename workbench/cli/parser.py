@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from workbench import __version__
-from workbench.cli import judging, preferences, quality
+from workbench.cli import doctor, judging, preferences, quality
 from workbench.cli.options import SettingsFlags
 from workbench.config.algorithms import ALGORITHMS, REWARD
 from workbench.config.annotator import AnnotatorSettings
@@ -197,6 +197,9 @@ def _add_training(commands: argparse._SubParsersAction[_Parser]) -> None:
                 "--start-run", type=int, help="policy run to start from (default: the base)"
             )
         TRAINING[how.name].add_to(training)
+
+    doctoring = _command(commands, "doctor", "what is wrong with a run, and what to change")
+    doctor.add_flags(doctoring)
 
     evaluate = _command(commands, "evaluate", "compare base and trained policy")
     evaluate.add_argument("--run", type=int, help="policy run (default: the newest)")

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from workbench.config import (
     annotator,
+    doctor,
     environment,
     evaluation,
     generation,
@@ -36,6 +37,7 @@ MODELS: list[type[Settings]] = [
     judge.JudgeSettings,
     queueing.QueueSettings,
     queueing.FillSettings,
+    doctor.DoctorSettings,
     environment.TokenEnvSettings,
     environment.ChatEnvSettings,
 ]

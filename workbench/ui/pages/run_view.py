@@ -1,29 +1,46 @@
-"""Charts and sample answers of one policy run, live or past."""
+"""Charts, findings and sample answers of one policy run, live or past."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
+from workbench.app.doctor import Finding
+from workbench.app.workspace import Workspace
+from workbench.data.records import Run
 from workbench.events import Event, Sample, Step
+from workbench.ui.pages.doctor_card import DoctorCard
 from workbench.ui.pages.live_charts import LiveCharts
 from workbench.ui.pages.live_run import LiveRun
+from workbench.ui.pages.samples_browser import SamplesBrowser
 from workbench.ui.pages.samples_card import SamplesCard
 
 
 class RunView(QWidget):
-    """Charts over the samples; fed whole when a run is chosen, by events while it goes on."""
+    """Charts over findings and samples; fed whole when a run is chosen, by events while it goes on.
 
-    def __init__(self, metrics: Sequence[str]) -> None:
+    A figure that the doctor has found something in is marked in its chart.
+    """
+
+    def __init__(self, ws: Workspace, metrics: Sequence[str]) -> None:
         super().__init__()
+        self.doctor = DoctorCard(ws)
+        self.doctor.found.connect(self._mark)
         self.charts = LiveCharts(metrics)
         self.samples = SamplesCard()
+        self.samples.all_wanted.connect(self.open_samples)
+        self._ws = ws
+        self._run: Run | None = None
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(8)
         self._layout.addWidget(self.charts, 3)
-        self._layout.addWidget(self.samples, 2)
+        below = QHBoxLayout()
+        below.setSpacing(8)
+        below.addWidget(self.doctor, 1)
+        below.addWidget(self.samples, 1)
+        self._layout.addLayout(below, 2)
 
     def set_charts(self, metrics: Sequence[str]) -> None:
         """Draw other figures, if they are others; `show_run` must follow."""
@@ -33,15 +50,29 @@ class RunView(QWidget):
         self._layout.replaceWidget(before, self.charts)
         before.setParent(None)
         before.deleteLater()
+        self._mark(self.doctor.findings())
 
-    def show_run(self, run: LiveRun) -> None:
+    def show_run(self, run: Run, live: LiveRun) -> None:
         """Show everything known of a run in place of what was shown."""
-        self.charts.follow(run)
-        self.samples.set_samples(run.samples)
+        self._run = run
+        self.charts.follow(live)
+        self.samples.set_samples(live.samples)
+        self.doctor.follow(run, live)
+
+    def open_samples(self) -> None:
+        """Open the window that shows all samples of the run."""
+        if self._run is not None:
+            SamplesBrowser(self.window(), self._ws, self._run).show()
+
+    def _mark(self, found: Sequence[Finding]) -> None:
+        told = {f.metric: f.title for f in reversed(found) if f.until is None}
+        for name, chart in self.charts.charts.items():
+            chart.mark(told.get(name, ""))
 
     def take(self, event: Event, run: LiveRun) -> None:
         """Add what one event of the shown run says; `run` has taken it already."""
         if isinstance(event, Step):
             self.charts.catch_up_soon()
+            self.doctor.catch_up_soon()
         elif isinstance(event, Sample):
             self.samples.set_samples(run.samples)

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QPlainTextEdit, QSplitter
 
 from workbench.events import Sample
 from workbench.ui.pages.rows import Column, RowsView
 from workbench.ui.pages.wording import number
-from workbench.ui.widgets import Card
+from workbench.ui.widgets import Card, button
 
 
 class SamplesCard(Card):
-    """Samples of the latest update, best reward first; the chosen one can be read in full."""
+    """Samples of the latest update, best reward first; the chosen one can be read in full.
+
+    Signals:
+        all_wanted: The user wants to read all samples of the run.
+    """
+
+    all_wanted = Signal()
 
     def __init__(self) -> None:
         super().__init__(self.tr("Sample answers"))
+        self.all_button = button(self.tr("All samples and tokens"), "link")
+        self.all_button.clicked.connect(self.all_wanted)
+        self.add_head(self.all_button)
         self.table: RowsView[Sample] = RowsView(
             [
                 Column(self.tr("Reward"), lambda s: number(s.reward), "−00.00", is_number=True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
 from workbench.app import label_rounds, planning
 from workbench.app import runs as app_runs
+from workbench.app.doctor import change_words
 from workbench.app.planning import Problem
 from workbench.app.workspace import Workspace
 from workbench.config import algorithms
@@ -114,7 +115,8 @@ class TrainPage(RunPage):
         column.setSpacing(12)
         column.addWidget(self.steps)
         column.addWidget(self.empty, 1)
-        self.view = RunView(self.inputs.algorithm().charts)
+        self.view = RunView(self.ws, self.inputs.algorithm().charts)
+        self.view.doctor.wanted.connect(self.apply_change)
         self.stack = QStackedWidget()
         self.stack.addWidget(first)
         self.stack.addWidget(self.view)
@@ -181,7 +183,7 @@ class TrainPage(RunPage):
             self.inputs.show_run(run)
             self.forms.show_settings(how, run.settings)
             self.view.set_charts(how.charts)
-        self.view.show_run(self.record(run))
+        self.view.show_run(run, self.record(run))
 
     def take(self, event: Event, live: LiveRun) -> None:
         """Draw one event of the shown run."""
@@ -229,6 +231,20 @@ class TrainPage(RunPage):
             return
         for job in jobs:
             self.context.bridge.watch(job)
+
+    def apply_change(self, change: Mapping[str, object]) -> None:
+        """Set what the doctor proposes in the form, which is for the next run."""
+        run = self.run()
+        if run is None:
+            return
+        how = algorithms.find(run.algorithm)
+        if self.inputs.algorithm().name != how.name:
+            self.inputs.show_run(run)
+            self.forms.show_settings(how, run.settings)
+        self.forms.set_values(change)
+        text = self.tr("Set for the next run: {change}")
+        self.notice = Verdict("info", text.format(change=change_words(run, change)))
+        self._update_banner(run)
 
     def _settings_if_right(self) -> TrainingSettings | None:
         try:

@@ -59,6 +59,7 @@ class MetricChart(QFrame):
         self.glossary = METRICS.get(metric, Metric(metric, "", metric))
         self.series = Series()
         self._limits: tuple[float, float, float] | None = None
+        self._finding = ""
         self._icon = QLabel()
         self._title = ElidedLabel(self.glossary.title)
         bold(self._title)
@@ -90,7 +91,7 @@ class MetricChart(QFrame):
         if self.glossary.healthy:
             low, high = (figure(v) for v in self.glossary.healthy)
             text += " " + self.tr("Healthy: {low} to {high}.").format(low=low, high=high)
-        return text
+        return f"{self._finding}\n{text}" if self._finding else text
 
     def _build_plot(self) -> None:
         self._plot = pg.PlotWidget()
@@ -146,6 +147,17 @@ class MetricChart(QFrame):
         """The current value as shown."""
         return self._value.text()
 
+    def mark(self, finding: str) -> None:
+        """Mark the chart with what is wrong with its figure; empty for nothing."""
+        if finding != self._finding:
+            self._finding = finding
+            self.setToolTip(self._tip())
+            self._draw()
+
+    def finding(self) -> str:
+        """What the chart is marked with."""
+        return self._finding
+
     def is_out_of_band(self) -> bool:
         """Whether the newest value lies outside the healthy band."""
         last, band = self.series.last(), self.glossary.healthy
@@ -170,16 +182,19 @@ class MetricChart(QFrame):
             self._limits = limits
             self._set_range(*limits)
         said = f"{self._value.text()} {self.glossary.unit}".strip()
-        self.setAccessibleDescription(f"{said}. {self.glossary.meaning}")
+        self.setAccessibleDescription(f"{said}. {self._finding} {self.glossary.meaning}")
 
     def _mark_health(self) -> None:
-        is_out = self.is_out_of_band()
+        is_out = self._has_icon()
         self._icon.setVisible(is_out)
         if is_out:
             self._icon.setPixmap(theme().icon("warn", "warn", 14).pixmap(14, 14))
         palette = self._value.palette()
         palette.setColor(self._value.foregroundRole(), theme().color("warn" if is_out else "text"))
         self._value.setPalette(palette)
+
+    def _has_icon(self) -> bool:
+        return bool(self._finding) or self.is_out_of_band()
 
     def _set_range(self, right: float, low: float, high: float) -> None:
         item = self._plot.getPlotItem()
@@ -241,7 +256,7 @@ class MetricChart(QFrame):
         self._fit_unit()
 
     def _fit_unit(self) -> None:
-        parts = [self._title, self._value, self._unit] + [self._icon] * self.is_out_of_band()
+        parts = [self._title, self._value, self._unit] + [self._icon] * self._has_icon()
         needed = sum(part.sizeHint().width() + 4 for part in parts) + _MARGINS
         self._unit.setVisible(needed <= self.width())
 
