@@ -294,7 +294,8 @@ def _sheet(t: Mapping[str, str], glyph: Callable[[str, str], str]) -> str:
     QPushButton[kind="link"]:hover, QPushButton[kind="danger"]:hover {{
         background: {t["hover"]}; }}
     QPushButton[kind="filled"]:hover {{ background: {t["accent-hover"]}; }}
-    QPushButton[kind="outlined"]:pressed, QPushButton[kind="outlined"][flash="true"],
+    QPushButton[kind="outlined"]:pressed, QPushButton[kind="outlined"]:checked,
+    QPushButton[kind="outlined"][flash="true"],
     QPushButton[kind="quiet"][flash="true"] {{ background: {t["selected"]}; }}
     QPushButton[kind]:focus {{ border: 2px solid {t["focus"]}; padding: 2px 10px; }}
     QPushButton[kind="filled"]:focus {{ border: 2px solid {t["text"]}; }}
