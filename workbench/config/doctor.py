@@ -88,11 +88,11 @@ class DoctorSettings(Settings):
         le=1.0,
     )
     judge_fall: float = hyper(
-        2.0,
+        3.0,
         "Judge falls by",
         "Reward hacking: the held-back judge has lost this many of its usual changes from one "
         "measurement to the next since its best, while the reward rose. At least four "
-        "measurements.",
+        "measurements; many are put together into ten.",
         group=POLICY,
         gt=0.0,
         le=100.0,

@@ -93,6 +93,16 @@ class Curve:
         found.values = [self.mean(i, i + n) for i in range(len(self) - n + 1)]
         return found
 
+    def blocks(self, most: int) -> Curve:
+        """The same in at most so many points, each the mean of as many neighbours."""
+        n = -(-len(self) // most)
+        if n <= 1:
+            return self
+        found, ends = Curve(()), range(len(self), 0, -n)
+        found.steps = [self.steps[end - 1] for end in ends][::-1]
+        found.values = [self.mean(max(0, end - n), end) for end in ends][::-1]
+        return found
+
     def at(self, step: int) -> int:
         """Index of the first point at a step or after it."""
         return bisect_left(self.steps, step)

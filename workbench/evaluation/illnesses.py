@@ -8,7 +8,7 @@ from statistics import median
 
 from workbench.evaluation.case import Case, Curve, Finding, correlation, number, span
 
-_FEWEST_JUDGED = 4
+_FEWEST_JUDGED, _MOST_JUDGED = 4, 10
 _SMALL_KL = 0.5  # nats: below, the policy has hardly moved
 
 
@@ -212,7 +212,7 @@ def reward_hacking(case: Case) -> Finding | None:
     Both are compared between the two measurements where the judge was best and the last two. The
     unit is the judge's median change between neighbours, so that its scale does not matter.
     """
-    judge, scores = case.curve("judge/score"), case.curve("objective/scores")
+    judge, scores = case.curve("judge/score").blocks(_MOST_JUDGED), case.curve("objective/scores")
     if len(judge) < _FEWEST_JUDGED or len(scores) < 2:
         return None
     pairs = [judge.mean(i, i + 2) for i in range(len(judge) - 1)]

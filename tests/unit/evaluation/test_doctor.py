@@ -176,6 +176,12 @@ def test_a_judge_that_only_wavers_is_no_sign_of_hacking() -> None:
     # Both fall: a bad run, but no hacking.
     down = [(s, -s / 40) for s in range(1, 41)]
     assert one("reward_hacking", {"objective/scores": down, "judge/score": falling}) is None
+    # Judged at every update: the noise of one must not look like a fall.
+    noisy = [(s, 0.5 + 0.1 * math.sin(12.9898 * s * s)) for s in range(1, 201)]
+    long = [(s, s / 200) for s in range(1, 201)]
+    assert one("reward_hacking", {"objective/scores": long, "judge/score": noisy}) is None
+    sinking = [(s, v - s / 400) for s, v in noisy]
+    assert one("reward_hacking", {"objective/scores": long, "judge/score": sinking}) is not None
     few = {"objective/scores": scores, "judge/score": falling[:3]}
     assert one("reward_hacking", few) is None
 
@@ -223,6 +229,8 @@ def test_curves() -> None:
     assert curve.mean(1, 3) == 4.0
     assert curve.start(2) == 2.0
     assert (curve.rolling(2).steps, curve.rolling(2).values) == ([6, 8], [2.0, 4.0])
+    assert (curve.blocks(2).steps, curve.blocks(2).values) == ([2, 8], [1.0, 4.0])
+    assert curve.blocks(3) is curve
     assert [curve.at(s) for s in (1, 6, 7, 9)] == [0, 1, 2, 3]
     assert curve.above(2.0, 2) == (6, None, 5.0, 5.0)
     assert curve.above(2.0, 3) is None
