@@ -7,13 +7,12 @@ is told on curves that are made up here.
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.ill_runs import RUNS
 from tests.training import on_policy_settings
 from workbench.config import toml
 from workbench.config.doctor import DoctorSettings
@@ -23,9 +22,6 @@ from workbench.evaluation.case import Curve, correlation
 from workbench.evaluation.doctor import DETECTORS, Finding, Series, examine, figures
 from workbench.events import METRICS
 
-RUNS: dict[str, Any] = json.loads(
-    (Path(__file__).parents[2] / "golden" / "ill_runs.json").read_text(encoding="utf-8")
-)
 LIMITS = DoctorSettings()
 
 

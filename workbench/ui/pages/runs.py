@@ -15,6 +15,7 @@ from workbench.data.records import Run
 from workbench.errors import WorkbenchError
 from workbench.events import Finished
 from workbench.jobs.runner import Job
+from workbench.ui.pages.doctor_note import DoctorNote
 from workbench.ui.pages.export_dialog import ExportDialog
 from workbench.ui.pages.page import Page, UiContext
 from workbench.ui.pages.rows import Column, RowsView
@@ -45,12 +46,14 @@ class RunsPage(Page):
         table_card = Card(self.tr("All runs"))
         table_card.body.addWidget(self.table)
         self.details = RunDetails()
+        self.doctor = DoctorNote(ws)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(16, 0, 16, 16)
         layout.setSpacing(12)
         layout.addWidget(self.header)
         layout.addWidget(self.banner)
         layout.addWidget(table_card, 3)
+        layout.addWidget(self.doctor)
         layout.addWidget(self.details, 2)
         context.bridge.finished.connect(self._on_finished)
         context.actions.on("runs.export", self._export_here)
@@ -113,6 +116,7 @@ class RunsPage(Page):
 
     def _on_chosen(self, run: Run | None) -> None:
         self.details.show_run(run)
+        self.doctor.show_run(run)
         self._update()
 
     def _update(self) -> None:
