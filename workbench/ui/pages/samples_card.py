@@ -24,7 +24,7 @@ class SamplesCard(Card):
 
     def __init__(self) -> None:
         super().__init__(self.tr("Sample answers"))
-        self.all_button = button(self.tr("All samples and tokens"), "link")
+        self.all_button = button(self.tr("All samples"), "link")
         self.all_button.clicked.connect(self.all_wanted)
         self.add_head(self.all_button)
         self.table: RowsView[Sample] = RowsView(
@@ -76,7 +76,7 @@ class SamplesCard(Card):
             # The same rank stays chosen while updates go by: best stays best, worst stays worst.
             self.table.selectRow(min(self._rank, len(self._latest) - 1))
         self._is_filling = False
-        fact = self.tr("update {step}, best first").format(step=step)
+        fact = self.tr("update {step}").format(step=step)
         self.set_fact(fact if self._latest else "")
 
     def _read(self, sample: Sample | None) -> None:

@@ -35,7 +35,7 @@ class DiffView(QWidget):
             pane.addWidget(text, 1)
             panes.addLayout(pane, 1)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 8, 0, 0)
+        layout.setContentsMargins(12, 8, 12, 8)
         layout.addLayout(panes, 1)
         layout.addWidget(self.note)
         theme().changed.connect(self._mark)

@@ -108,7 +108,7 @@ class TokenSheet(QWidget):
         inner.addWidget(self.numbers)
         inner.addWidget(self.bars)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 8, 0, 0)
+        layout.setContentsMargins(12, 8, 12, 8)
         layout.addWidget(self._full, 1)
         layout.addWidget(self.empty, 1)
 
