@@ -21,7 +21,7 @@ from workbench.data.folders import verify
 from workbench.data.records import Run, RunKind
 from workbench.data.training_data import DATA_FILE, TrainingData
 from workbench.errors import UserError
-from workbench.events import Asked, Event, Sample, Warned
+from workbench.events import Asked, Event, Marked, Sample, Warned
 from workbench.jobs.runner import Job
 
 __all__ = [
@@ -247,6 +247,13 @@ def metrics(ws: Workspace, run_id: int) -> dict[str, list[tuple[int, float]]]:
     if not ws.is_read_only:
         ws.journal.flush()
     return ws.experiment.runs.metrics(run_id)
+
+
+def marks(ws: Workspace, run_id: int) -> list[Marked]:
+    """What happened at which update of a run: rounds of labels, pauses."""
+    if not ws.is_read_only:
+        ws.journal.flush()
+    return ws.experiment.runs.marks(run_id)
 
 
 def samples(ws: Workspace, run_id: int, step: int | None = None) -> list[Sample]:

@@ -37,7 +37,9 @@ class LiveCharts(ChartGrid):
     def _catch_up(self) -> None:
         if self._live is None or not self.isVisible():
             return
+        marks = [(mark.step, mark.text) for mark in self._live.marks]
         for name, chart in self.charts.items():
+            chart.set_marks(marks)
             steps, values = self._live.series.get(name, ([], []))
             n = self._n_drawn[name]
             if n == len(steps):

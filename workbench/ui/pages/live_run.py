@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from workbench.events import Evaluated, Event, Sample, Step
+from workbench.events import Evaluated, Event, Marked, Sample, Step
 
 Series = dict[str, tuple[list[int], list[float]]]
 
@@ -15,17 +15,20 @@ class LiveRun:
     Args:
         metrics: What the store already has of the run (it was resumed), as (step, value) pairs.
         samples: Samples the store already has.
+        marks: What the store knows to have happened at which step.
     """
 
     def __init__(
         self,
         metrics: Mapping[str, Iterable[tuple[int, float]]] | None = None,
         samples: Sequence[Sample] = (),
+        marks: Sequence[Marked] = (),
     ) -> None:
         self.series: Series = {}
         for name, pairs in (metrics or {}).items():
             for step, value in pairs:
                 self._put(name, step, value)
+        self.marks = list(marks)
         self.samples: list[Sample] = []
         for sample in samples:
             self.take(sample)
@@ -41,6 +44,8 @@ class LiveRun:
                 self._put(name, event.step, value)
         elif isinstance(event, Sample):
             self._take_sample(event)
+        elif isinstance(event, Marked) and event not in self.marks:
+            self.marks.append(event)
 
     def _take_sample(self, sample: Sample) -> None:
         """Keep those of the latest update; the store has the others, and those asked again."""

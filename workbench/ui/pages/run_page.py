@@ -135,7 +135,11 @@ class RunPage(Page):
         """Figures and samples of a run, read once; events of one that goes on are added."""
         live = self._live.get(run.id)
         if live is None:
-            live = LiveRun(app_runs.metrics(self.ws, run.id), app_runs.samples(self.ws, run.id))
+            live = LiveRun(
+                app_runs.metrics(self.ws, run.id),
+                app_runs.samples(self.ws, run.id),
+                app_runs.marks(self.ws, run.id),
+            )
             self._live[run.id] = live
         return live
 

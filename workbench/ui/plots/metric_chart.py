@@ -59,6 +59,8 @@ class MetricChart(QFrame):
         self.glossary = METRICS.get(metric, Metric(metric, "", metric))
         self.series = Series()
         self._limits: tuple[float, float, float] | None = None
+        self._marks: list[tuple[float, str]] = []
+        self._mark_lines: list[pg.InfiniteLine] = []
         self._finding = ""
         self._icon = QLabel()
         self._title = ElidedLabel(self.glossary.title)
@@ -91,7 +93,10 @@ class MetricChart(QFrame):
         if self.glossary.healthy:
             low, high = (figure(v) for v in self.glossary.healthy)
             text += " " + self.tr("Healthy: {low} to {high}.").format(low=low, high=high)
-        return f"{self._finding}\n{text}" if self._finding else text
+        said = [self._finding, text] if self._finding else [text]
+        for step, sentence in self._marks:
+            said.append(self.tr("Update {n}: {text}").format(n=f"{step:g}", text=sentence))
+        return "\n".join(said)
 
     def _build_plot(self) -> None:
         self._plot = pg.PlotWidget()
@@ -153,6 +158,25 @@ class MetricChart(QFrame):
             self._finding = finding
             self.setToolTip(self._tip())
             self._draw()
+
+    def set_marks(self, marks: Sequence[tuple[float, str]]) -> None:
+        """Show where something happened, such as new labels, as lines from bottom to top.
+
+        Args:
+            marks: Step and sentence of each; the sentences stand in the tooltip.
+        """
+        if list(marks) == self._marks:
+            return
+        self._marks = list(marks)
+        item = self._plot.getPlotItem()
+        for line in self._mark_lines:
+            item.removeItem(line)
+        self._mark_lines = [pg.InfiniteLine(step, angle=90) for step, _ in marks]
+        for line in self._mark_lines:
+            line.setZValue(-10)
+            item.addItem(line, ignoreBounds=True)
+        self.setToolTip(self._tip())
+        self._restyle()
 
     def finding(self) -> str:
         """What the chart is marked with."""
@@ -248,6 +272,8 @@ class MetricChart(QFrame):
             axis.setTickPen(pg.mkPen(look.color("border" if side == "bottom" else "surface")))
             axis.setTextPen(pg.mkPen(look.color("muted")))
             axis.setPen(pg.mkPen(look.color("border")) if side == "bottom" else pg.mkPen(None))
+        for mark in self._mark_lines:
+            mark.setPen(pg.mkPen(look.color("reference"), width=1, style=Qt.PenStyle.DashLine))
         self._mark_health()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
