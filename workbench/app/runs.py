@@ -130,8 +130,12 @@ def submit(
 
     def work(cancel: CancelToken) -> Iterator[Event]:
         folder = ws.run_folder(run_id)
+        # Before a model is loaded, which takes its time.
         if start_folder is not None:
             require_whole(start_folder)
+        if "reward_run" in run.inputs:
+            scored_by, _ = label_gate.reward_run_at(ws, run, step)
+            require_whole(ws.artifact_folder(scored_by, "reward_model"))
         _clear_after(folder, resume_from)
         if data is not None:
             data.write(folder / DATA_FILE)
