@@ -1,7 +1,7 @@
 """The reward model of this folder as a reward function for TRL: `reward_funcs: [reward.score]`.
 
 Scores are those of the program that wrote the folder: of the token ids themselves, closed with one
-stop token; clipped, and less the penalty for an answer that was cut, as config.toml has it.
+stop token; clipped, and punished for an answer that was cut, as config.toml has it.
 """
 
 import contextlib
@@ -23,7 +23,8 @@ def score(prompts, completion_ids, **_):
     """One score per completion; called by TRL's RLOO and GRPO trainers."""
     tokenizer, model, stop_ids, settings = load()
     penalty, clip = settings.get("missing_eos_penalty", 0.0), settings.get("score_clip", 0.0)
-    rows, penalties = [], []
+    is_replaced = settings.get("missing_eos_rule", "subtract") == "replace"
+    rows, cut = [], []
     for prompt, ids in zip(prompts, completion_ids, strict=True):
         text = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
         answer = list(ids)
@@ -33,13 +34,16 @@ def score(prompts, completion_ids, **_):
             + answer
             + [tokenizer.eos_token_id] * is_cut
         )
-        penalties.append(penalty * is_cut)
+        cut.append(is_cut)
     scores = []
     for start in range(0, len(rows), MICRO_BATCH):
         scores += forward(model, rows[start : start + MICRO_BATCH])
     if clip:
         scores = [min(max(value, -clip), clip) for value in scores]
-    return [value - less for value, less in zip(scores, penalties, strict=True)]
+    return [
+        (-penalty if is_replaced else value - penalty) if is_cut else value
+        for value, is_cut in zip(scores, cut, strict=True)
+    ]
 
 
 @torch.no_grad()

@@ -104,7 +104,7 @@ def best_of_n(
 
         fitting = yield from usable_prompts(model, prompts, settings.max_new_tokens)
         judge = None if annotator is None else SimulatedAnnotator(annotator)
-        with scorers.loaded(model, folder) as reward:
+        with scorers.loaded(model, folder, cancel) as reward:
             best = yield from evaluation.best_of_n(model, fitting, reward, judge, settings, cancel)
         n_kept = 0
         if is_kept:

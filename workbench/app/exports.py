@@ -89,7 +89,9 @@ def export_adapter(
 def copy_adapter(source: Path, model: Path, target: Path) -> None:
     """The adapter's files and, beside them, the tokenizer that it was trained with."""
     for file in source.iterdir():
-        if file.is_file() and file.name != MANIFEST:
+        if file.is_dir():  # the parts of a designed reward
+            shutil.copytree(file, target / file.name, copy_function=shutil.copyfile)
+        elif file.name != MANIFEST:
             shutil.copyfile(file, target / file.name)
     for name in _TOKENIZER_FILES:
         if (model / name).is_file() and not (target / name).exists():

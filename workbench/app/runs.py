@@ -157,7 +157,9 @@ def submit(
             if "reward_run" in run.inputs:
                 yield from label_gate.decide(ws, model, run, step, cancel)
                 reward_run, is_new = label_gate.reward_run_at(ws, run, step)
-                reward = scorers.load(model, ws.artifact_folder(reward_run, "reward_model"))
+                reward = scorers.load(
+                    model, ws.artifact_folder(reward_run, "reward_model"), cancel=cancel
+                )
                 stack.callback(reward.close)
             judge = None
             if "judge" in run.inputs:

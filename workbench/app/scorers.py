@@ -7,47 +7,64 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.app import judge_keys, user_functions
 from workbench.app.workspace import require_whole
+from workbench.cancel import CancelToken
 from workbench.errors import UserError
 
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel
     from workbench.rewards.base import Scorer
     from workbench.rewards.design import DesignedReward
+    from workbench.rewards.loading import Place
 
 
 @contextmanager
-def loaded(model: LoadedModel, folder: Path) -> Generator[Scorer, None, None]:
+def loaded(
+    model: LoadedModel, folder: Path, cancel: CancelToken | None = None
+) -> Generator[Scorer, None, None]:
     """The reward in a folder that a reward run wrote; closed afterwards.
 
     Raises:
         UserError: It has changed since it was written, or does not fit the model.
     """
-    scorer = load(model, folder)
+    scorer = load(model, folder, cancel=cancel)
     try:
         yield scorer
     finally:
         scorer.close()
 
 
-def load(model: LoadedModel, folder: Path, adapter: str = "reward") -> Scorer:
+def load(
+    model: LoadedModel, folder: Path, adapter: str = "reward", cancel: CancelToken | None = None
+) -> Scorer:
     """As `loaded`, for who closes it later; of two at once each needs an adapter name."""
     require_whole(folder)
-    return read(model, folder, adapter)
+    return read(model, folder, adapter, cancel)
 
 
-def read(model: LoadedModel, folder: Path, adapter: str = "reward") -> Scorer:
+def read(
+    model: LoadedModel, folder: Path, adapter: str = "reward", cancel: CancelToken | None = None
+) -> Scorer:
     """As `load`, for a folder without a manifest of its own: the bundle's was checked already."""
     from workbench.rewards import loading
 
-    return loading.load(loading.Place(model, _no_other, adapter), folder)
+    return loading.load(_place(model, adapter, cancel), folder)
 
 
-def part(model: LoadedModel, folder: Path, i: int) -> DesignedReward:
+def part(model: LoadedModel, folder: Path, i: int, cancel: CancelToken) -> DesignedReward:
     """One part of the design in a folder, as a reward by itself; close it after use."""
     from workbench.rewards import loading
 
-    return loading.design(loading.Place(model, _no_other), folder, [i])
+    return loading.design(_place(model, "reward", cancel), folder, [i])
+
+
+def _place(model: LoadedModel, adapter: str, cancel: CancelToken | None) -> Place:
+    from workbench.rewards.loading import Place
+
+    return Place(
+        model, _no_other, adapter, judge_keys.find, user_functions.is_digest_allowed, cancel
+    )
 
 
 def _no_other(name: str, _digest: str) -> LoadedModel:

@@ -59,7 +59,9 @@ def work_off(
         run_dir=out,
         prompts=(yield from _fitting(base, job)),
         watch=fitting(base, job.data.watch, job.settings),
-        reward=None if job.reward_model is None else scorers.read(base, job.reward_model),
+        reward=None
+        if job.reward_model is None
+        else scorers.read(base, job.reward_model, cancel=cancel),
         preferences=job.data.preferences,
         feedback=job.data.feedback,
         answers=job.data.answers,

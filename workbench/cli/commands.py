@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.cli import doctor, judging, parser, preferences, quality
+from workbench.cli import designs, doctor, judging, parser, preferences, quality
 from workbench.cli.following import Outcome, follow, interruptible, outcome_of, stop_if_paused
 from workbench.cli.plan import show_plan
 from workbench.cli.show import Show
@@ -404,6 +404,8 @@ _WITHOUT_EXPERIMENT: dict[str, Callable[[argparse.Namespace, Show], Outcome]] = 
     "models list": _models_list,
     "models import": _models_import,
     "check": _check,
+    "reward parts": designs.parts,
+    "reward allow": designs.allow,
 }
 _COMMANDS: dict[str, Callable[[Workspace, argparse.Namespace, Show], Outcome]] = {
     "models use": _models_use,
@@ -419,6 +421,8 @@ _COMMANDS: dict[str, Callable[[Workspace, argparse.Namespace, Show], Outcome]] =
     "queue": _queue,
     **{f"train {name}": _train for name in parser.TRAINING},
     "doctor": doctor.report,
+    "reward design": designs.design,
+    "reward measure": designs.measure,
     "evaluate": _evaluate,
     "best-of-n": _best_of_n,
     "export preferences": preferences.export,

@@ -6,10 +6,11 @@ import argparse
 import difflib
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import NoReturn
 
 from workbench import __version__
-from workbench.cli import doctor, judging, preferences, quality
+from workbench.cli import designs, doctor, judging, preferences, quality
 from workbench.cli.options import SettingsFlags
 from workbench.config.algorithms import ALGORITHMS, REWARD
 from workbench.config.annotator import AnnotatorSettings
@@ -200,6 +201,9 @@ def _add_training(commands: argparse._SubParsersAction[_Parser]) -> None:
 
     doctoring = _command(commands, "doctor", "what is wrong with a run, and what to change")
     doctor.add_flags(doctoring)
+
+    rewards = _family(commands, "reward", "rewards, and whether they can be trusted")
+    designs.add_commands(partial(_command, rewards))
 
     evaluate = _command(commands, "evaluate", "compare base and trained policy")
     evaluate.add_argument("--run", type=int, help="policy run (default: the newest)")

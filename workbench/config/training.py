@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import BeforeValidator, model_validator
 
 from workbench.config.lora import LoraSettings
 from workbench.config.spec import (
@@ -20,6 +20,13 @@ from workbench.config.spec import (
 )
 
 WATCHED = "Opinions and labels during the run"
+
+
+def _normalising(value: object) -> object:
+    """What was once yes or no: runs and files of earlier versions still say so."""
+    if isinstance(value, str):
+        value = {"true": True, "false": False}.get(value.lower(), value)
+    return {True: "reference", False: "off"}[value] if isinstance(value, bool) else value
 
 
 class TrainingSettings(Settings):
@@ -123,16 +130,26 @@ class OnPolicySettings(TrainingSettings):
     missing_eos_penalty: float = hyper(
         1.0,
         "Penalty for no end",
-        "Taken from the score of an answer that was cut.",
+        "What an answer that was cut loses, or what it gets below 0.",
         group=REWARD,
         ge=0.0,
         le=100.0,
     )
-    normalise_scores: bool = hyper(
-        True,
+    missing_eos_rule: Literal["subtract", "replace"] = hyper(
+        "subtract",
+        "No end",
+        "subtract takes the penalty from the score of a cut answer; replace gives it minus the "
+        "penalty in place of any score, whatever it says.",
+        group=REWARD,
+    )
+    normalise_scores: Annotated[
+        Literal["reference", "running", "off"], BeforeValidator(_normalising)
+    ] = hyper(
+        "reference",
         "Normalise scores",
-        "Shift and scale the reward so that the reference model's answers score 0 on average, "
-        "with a spread of 1.",
+        "reference shifts and scales the reward so that the reference model's answers score 0 on "
+        "average, with a spread of 1; running does the same by all answers of the run so far; off "
+        "takes it as it is.",
         group=REWARD,
     )
     score_clip: float = hyper(

@@ -29,6 +29,27 @@ def place_rewards(
     return rewards + torch.where(is_last, scores.unsqueeze(-1), 0.0)
 
 
+def shaping(
+    rises: Tensor,  # (B, T), by how much each token raised a potential
+    is_response: Tensor,  # (B, T) bool
+    gamma: float,
+) -> Tensor:  # (B, T)
+    """F_t = γ·Φ_t − Φ_{t−1}, with Φ = 0 before the first token and again after the last.
+
+    Added to any reward it leaves the discounted return of every answer as it is, Σ γ^{t−1}·F_t = 0,
+    so that no policy becomes better or worse than another. What is left of the potential at the
+    last token is taken back there: in sum a score is paid as it rises, not twice.
+
+    Source: Ng, Harada & Russell 1999, "Policy invariance under reward transformations", theorem 1;
+    the potential of an episode's end must be 0 (Grześ 2017).
+    """
+    rises = torch.where(is_response, rises, 0.0)
+    after = rises.cumsum(1)
+    before = after - rises
+    is_last = is_response & (_tokens_from_here(is_response) == 1)
+    return torch.where(is_response, gamma * torch.where(is_last, 0.0, after) - before, 0.0)
+
+
 def gae(
     rewards: Tensor,  # (B, T)
     values: Tensor,  # (B, T), V(s_t) before token t

@@ -52,16 +52,27 @@ class DesignedReward:
         name: The design's.
         design: What it is made of.
         pays_tokens: Whether a part is paid token by token.
+
+    Args:
+        design: The design.
+        scorers: One for each of its parts.
+        base: The model whose answers are scored.
+        numbers: The numbers by which parts are named, from 0; None counts them.
     """
 
     def __init__(
-        self, design: RewardDesign, scorers: Sequence[PartScorer], base: LoadedModel, name: str = ""
+        self,
+        design: RewardDesign,
+        scorers: Sequence[PartScorer],
+        base: LoadedModel,
+        numbers: Sequence[int] | None = None,
     ) -> None:
-        self.name = name or design.name
+        self.name = design.name
         self.design = design
         self.pays_tokens = any(part.paid == "token" for part in design.parts)
         self._parts = list(zip(design.parts, scorers, strict=True))
         self._base = base
+        self._numbers = numbers or range(len(scorers))
 
     @property
     def tokens_at_once(self) -> int:
@@ -143,7 +154,10 @@ class DesignedReward:
             try:
                 raw = tuple(self._values(i, batch, _unread))
             except UserError as error:
-                problem = str(error)
+                # The table says which part it is.
+                cause = error.__cause__
+                problem = str(cause if isinstance(cause, WorkbenchError) else error)
+                problem = problem[:1].upper() + problem[1:]
             yield PartValues(raw, problem, time.perf_counter() - start)
 
     def close(self) -> None:
@@ -216,7 +230,7 @@ class DesignedReward:
 
         Memory that runs out is no fault of the part: the caller tries it in smaller pieces.
         """
-        where = f"Part {i + 1} of {self.name} ({self._parts[i][0].title})"
+        where = f"Part {self._numbers[i] + 1} of {self.name} ({self._parts[i][0].title})"
         try:
             yield
         except Cancelled:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from workbench.cancel import CancelToken
 from workbench.data import design_folder
 from workbench.errors import UserError
 from workbench.models.loading import LoadedModel
@@ -29,11 +30,17 @@ class Place(NamedTuple):
         find_base: Gives another base, by name and digest, for a reward that was trained on one.
         adapter: The name of the reward's adapter on the base, when it has one. Two rewards that
             are loaded together need two names.
+        key_of: The key of a judge's endpoint, by its address.
+        may_run: Whether the user allowed the Python file with this SHA-256 to run.
+        cancel: Ends what a reward waits for.
     """
 
     base: LoadedModel
     find_base: Callable[[str, str], LoadedModel]
     adapter: str = neural.ADAPTER
+    key_of: Callable[[str], str] = lambda _: ""
+    may_run: Callable[[str], bool] = lambda _: False
+    cancel: CancelToken | None = None
 
 
 def load(place: Place, folder: Path) -> Scorer:
@@ -69,7 +76,14 @@ def design(place: Place, folder: Path, chosen: Sequence[int] | None = None) -> D
             # Rewards that are loaded together need names of their own.
             inner = place._replace(adapter=f"{place.adapter}_{i + 1}")
             here = making.Here(
-                place.base, folder, design_folder.part_folder(folder, i), partial(load, inner)
+                base=place.base,
+                folder=folder,
+                part_folder=design_folder.part_folder(folder, i),
+                load=partial(load, inner),
+                find_base=place.find_base,
+                key_of=place.key_of,
+                may_run=place.may_run,
+                cancel=place.cancel or CancelToken(),
             )
             loaded.append(making.make(found.parts[i], here))
     except BaseException:
@@ -77,7 +91,7 @@ def design(place: Place, folder: Path, chosen: Sequence[int] | None = None) -> D
             scorer.close()
         raise
     some = found.model_copy(update={"parts": tuple(found.parts[i] for i in numbers)})
-    return DesignedReward(some, loaded, place.base)
+    return DesignedReward(some, loaded, place.base, numbers)
 
 
 _KINDS: Mapping[str, Callable[[Place, Path], Scorer]] = {

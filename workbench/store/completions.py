@@ -93,6 +93,15 @@ class CompletionRepository:
         )
         return [(row["prompt_id"], row["text"]) for row in rows]
 
+    def texts_of_base(self, model_digest: str) -> list[tuple[int, str]]:
+        """Prompt and text of every answer that a model gave without any adapter, oldest first."""
+        rows = self._database.rows(
+            f"SELECT prompt_id, text FROM ({_LIVE} AND c.source = 'generated'"
+            " AND c.adapter IS NULL AND c.model_digest = ? ORDER BY c.id)",
+            (model_digest,),
+        )
+        return [(row["prompt_id"], row["text"]) for row in rows]
+
     def texts_of(self, completion_ids: Sequence[int]) -> dict[int, str]:
         """Texts of answers, by their ids."""
         rows = self._database.rows(

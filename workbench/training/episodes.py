@@ -26,8 +26,8 @@ from workbench.errors import UserError
 from workbench.events import Event, Progress, Warned
 from workbench.models.decoding import pad_answers, pad_prompts
 from workbench.models.loading import LoadedModel
-from workbench.objectives.advantages import place_rewards
-from workbench.rewards.base import PrefixReward, RewardFunction
+from workbench.objectives.advantages import place_rewards, shaping
+from workbench.rewards.base import PartedReward, PrefixReward, RewardFunction
 from workbench.rewards.neural import Encoded
 from workbench.training.answers import encode, left_out, longest
 from workbench.training.batches import is_out_of_memory, release, too_little
@@ -141,28 +141,38 @@ def _score(
 ) -> list[Episode]:
     messages = [prompt.messages for prompt, _ in answers]
     ids = [text.answer for _, text in answers]
-    if settings.reward_at == "end":
-        scores = reward.score(messages, ids)
-        gains = [(0.0,) * len(answer) for answer in ids]
-    elif isinstance(reward, PrefixReward):
+    potentials: list[list[float]] = []
+    if settings.reward_at != "end":
+        if not isinstance(reward, PrefixReward):
+            raise UserError(
+                f"{reward.name} can only score whole answers.",
+                "Set Reward at to end, or choose a reward model.",
+            )
         potentials = reward.score_prefixes(messages, ids)
         scores = [potential[-1] for potential in potentials]
+    elif isinstance(reward, PartedReward):
+        by_token = reward.pays_tokens
+        scores, potentials = reward.pay(messages, ids, _unread, with_potentials=by_token)
+    else:
+        scores = reward.score(messages, ids)
+    if potentials:
         gains = [tuple(b - a for a, b in pairwise(potential)) for potential in potentials]
     else:
-        raise UserError(
-            f"{reward.name} can only score whole answers.",
-            "Set Reward at to end, or choose a reward model.",
-        )
+        gains = [(0.0,) * len(answer) for answer in ids]
     return [
         Episode(prompt.id, text, score, gain)
         for (prompt, text), score, gain in zip(answers, scores, gains, strict=True)
     ]
 
 
+def _unread(_reward: RewardFunction) -> None:
+    """There is no rollout whose states a reward could go on from."""
+
+
 def shaped(
     episodes: Sequence[Episode], known: Sequence[int], settings: QLearningSettings
 ) -> list[Episode]:
-    """Scores normalised by those of `known`, less what the tokens get of them already."""
+    """Scores normalised by those of `known`, and what the tokens get of them before the end."""
     shift, scale = 0.0, 1.0
     if settings.normalise_scores:
         scores = [episodes[i].score for i in known]
@@ -170,12 +180,18 @@ def shaped(
     shaped = []
     for episode in episodes:
         gains = tuple(gain / scale for gain in episode.gains)
-        # The rest (shift, the score before the first token) is paid at the end, so that the sum
-        # over an answer stays its score.
-        paid = sum(gains) if settings.reward_at == "token" else 0.0
-        score = (episode.score - shift) / scale - paid
+        if settings.reward_at != "both":
+            gains = _shaping(gains, settings.gamma)
+        score = (episode.score - shift) / scale
         shaped.append(replace(episode, score=score, gains=gains))
     return shaped
+
+
+def _shaping(gains: Sequence[float], gamma: float) -> tuple[float, ...]:
+    """What is paid earlier and taken back at the end, so that the return stays the score's."""
+    rises = torch.tensor([gains], dtype=torch.float64)
+    paid: list[float] = shaping(rises, torch.ones_like(rises, dtype=torch.bool), gamma)[0].tolist()
+    return tuple(paid)
 
 
 def batched(model: LoadedModel, episodes: Sequence[Episode]) -> Batch:

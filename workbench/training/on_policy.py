@@ -33,6 +33,7 @@ from workbench.training.tally import Clock, Totals
 
 S = TypeVar("S", bound=OnPolicySettings)
 T = TypeVar("T", bound=TrainingSettings)
+R = TypeVar("R")
 
 # How an algorithm learns from one batch: gradient steps, then figures of its own.
 Learn = Callable[[Rollout, Totals], Generator[Event, None, dict[str, float]]]
@@ -75,10 +76,11 @@ def run(
         ]
         batch = [prompts[i] for i in chosen]
         try:
-            yield from watch.when_due()
-            rollout = yield from roll_out(
+            yield from _saving_first(learner, inputs.run_dir, watch.when_due())
+            rolling = roll_out(
                 learner, batch, [encoded[i] for i in chosen], reward, cancel, clock, critic
             )
+            rollout = yield from _saving_first(learner, inputs.run_dir, rolling)
         except Cancelled:
             if cancel.is_cancelled:
                 raise
@@ -118,6 +120,22 @@ def run(
     if last_saved != learner.update:
         yield from save_checkpoint(learner, inputs.run_dir)
     yield from save_adapter(learner, inputs.run_dir)
+
+
+def _saving_first(
+    learner: Learner[T], run_dir: Path, scoring: Generator[Event, None, R]
+) -> Generator[Event, None, R]:
+    """What scores answers; a checkpoint is there when the reward fails.
+
+    The reward may be mended (a judge that is not reached, a function with a mistake), and the run
+    then goes on from here.
+    """
+    try:
+        return (yield from scoring)
+    except UserError:
+        if not _checkpoint(learner, run_dir).exists():
+            yield from save_checkpoint(learner, run_dir)
+        raise
 
 
 def _wants_labels(settings: OnPolicySettings, update: int) -> bool:
@@ -166,9 +184,13 @@ def _past_budget(learner: Learner[S], kl: float) -> Paused | None:
 def save_checkpoint(learner: Learner[T], run_dir: Path) -> Iterator[Event]:
     """Write a checkpoint of the update that is done; one process does."""
     if learner.ranks.is_main:
-        folder = run_dir / "checkpoints" / f"step-{learner.update:06d}"
+        folder = _checkpoint(learner, run_dir)
         learner.save(folder)
         yield Saved(learner.update, "checkpoint", str(folder))
+
+
+def _checkpoint(learner: Learner[T], run_dir: Path) -> Path:
+    return run_dir / "checkpoints" / f"step-{learner.update:06d}"
 
 
 def save_adapter(

@@ -22,7 +22,7 @@ from workbench.config.training import (
     TokenRewardSettings,
 )
 from workbench.events import Event, Progress
-from workbench.objectives.advantages import place_rewards
+from workbench.objectives.advantages import place_rewards, shaping
 from workbench.objectives.kl import AdaptiveKL, kl_estimate
 from workbench.objectives.masking import masked_whiten
 from workbench.objectives.policy_gradient import kl_loss, reinforce_loss, value_loss
@@ -90,12 +90,10 @@ def rewards_of_tokens(
     settings = learner.settings
     token_scores, scores = rollout.token_scores, cost.scores
     if token_scores is not None:
-        scale = learner.counters["score_scale"] if settings.normalise_scores else 1.0
-        token_scores = token_scores / scale
-        if settings.reward_at == "token":
-            # The rest (shift, clip, penalty, the score before the first token) is paid at the
-            # end, so that the sum over an answer stays its score and the optimum does not move.
-            scores = scores - token_scores.sum(1)
+        if settings.normalise_scores != "off":
+            token_scores = token_scores / learner.counters["score_scale"]
+        if settings.reward_at != "both":
+            token_scores = shaping(token_scores, rollout.is_response, settings.gamma)
     rewards = place_rewards(
         scores, cost.kl, rollout.is_response, cost.in_reward, token_rewards=token_scores
     )

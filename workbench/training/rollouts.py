@@ -12,6 +12,7 @@ B answers, P prompt tokens, T response tokens.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -24,9 +25,15 @@ from workbench.events import Event, Progress, Warned
 from workbench.models import adapters
 from workbench.models.decoding import Samples, sample, seeds
 from workbench.models.loading import Check, Trunk
+from workbench.objectives.moments import Moments
 from workbench.objectives.rollout import Rollout
-from workbench.rewards.base import PrefixReward, RewardFunction
-from workbench.rewards.neural import RewardModel
+from workbench.rewards.base import (
+    InPieces,
+    PartedReward,
+    PrefixReward,
+    RewardFunction,
+    TrunkReward,
+)
 from workbench.training.batches import (
     FORWARD_FACTOR,
     is_out_of_memory,
@@ -284,42 +291,82 @@ def _scored(
         for ids, is_response in zip(rollout.response_ids, rollout.is_response, strict=True)
     ]
     device = rollout.old_logps.device
-    if isinstance(reward, RewardModel):
+    if isinstance(reward, InPieces):
         reward.tokens_at_once = learner.micro_batch_tokens * FORWARD_FACTOR
-    if getattr(learner.settings, "reward_at", "end") != "end":
+    pays_at = getattr(learner.settings, "reward_at", None)
+    read = partial(_from_trunk, learner, rollout)
+    if pays_at in ("token", "both"):
         if not isinstance(reward, PrefixReward):
             raise UserError(
                 f"{reward.name} can only score whole answers.",
                 "Set Reward at to end, or choose a reward model.",
             )
-        token_scores = torch.zeros_like(rollout.old_logps)
         potentials = reward.score_prefixes(messages, answers)
-        for row, potential in enumerate(potentials):
-            token_scores[row, : len(potential) - 1] = torch.tensor(potential, device=device).diff()
-        scores = torch.tensor([p[-1] for p in potentials], device=device)
-        return scores, token_scores
-    if isinstance(reward, RewardModel) and rollout.trunk is not None:
-        trunk = Trunk(rollout.trunk, learner.first_layer)
-        if reward.can_read(learner.model, trunk):
-            ids, is_closed = closed(rollout, learner.model.pad_id, learner.model.stop_id)
-            scores = reward.score_rollout(
-                rollout.prompt_ids, rollout.prompt_mask, ids, is_closed, trunk
-            )
-            return scores, None
-    return torch.tensor(reward.score(messages, answers), device=device), None
+        scores = [p[-1] for p in potentials]
+    elif isinstance(reward, PartedReward):
+        # Who learns from whole answers has no use for what single tokens earn.
+        by_token = pays_at is not None and reward.pays_tokens
+        scores, potentials = reward.pay(messages, answers, read, with_potentials=by_token)
+    else:
+        known = read(reward)
+        scores, potentials = reward.score(messages, answers) if known is None else known, []
+    token_scores = _rises(rollout, potentials) if potentials else None
+    return torch.tensor(scores, device=device), token_scores
+
+
+def _rises(rollout: Rollout, potentials: Sequence[Sequence[float]]) -> Tensor:  # (B, T)
+    """By how much each token raised a potential."""
+    token_scores = torch.zeros_like(rollout.old_logps)
+    for row, potential in enumerate(potentials):
+        rises = torch.tensor(potential, device=token_scores.device).diff()
+        token_scores[row, : len(rises)] = rises
+    return token_scores
+
+
+def _from_trunk(
+    learner: Learner[OnPolicySettings], rollout: Rollout, reward: RewardFunction
+) -> list[float] | None:
+    """Scores of a reward that goes on from the rollout's lower states; None if it cannot."""
+    if rollout.trunk is None or not isinstance(reward, TrunkReward):
+        return None
+    trunk = Trunk(rollout.trunk, learner.first_layer)
+    if not reward.can_read(learner.model, trunk):
+        return None
+    ids, is_closed = closed(rollout, learner.model.pad_id, learner.model.stop_id)
+    scores: list[float] = reward.score_rollout(
+        rollout.prompt_ids, rollout.prompt_mask, ids, is_closed, trunk
+    ).tolist()
+    return scores
 
 
 def shaped_scores(learner: Learner[OnPolicySettings], rollout: Rollout) -> Tensor:
     """Scores (B,) normalised, clipped, and punished for cut answers.
 
-    The first batch fixes shift and scale: the policy still is the reference then.
+    `reference` lets the first batch fix shift and scale: the policy still is the reference then.
+    `running` goes by all answers so far, this batch included.
     """
     settings, scores, counters = learner.settings, rollout.scores, learner.counters
-    if settings.normalise_scores:
-        if "score_shift" not in counters:
-            counters["score_shift"] = float(scores.mean())
-            counters["score_scale"] = max(float(scores.std(unbiased=False)), 1e-6)
+    if settings.normalise_scores == "running":
+        _count_scores(counters, scores)
+    elif settings.normalise_scores == "reference" and "score_shift" not in counters:
+        counters["score_shift"] = float(scores.mean())
+        counters["score_scale"] = max(float(scores.std(unbiased=False)), SMALLEST_SCALE)
+    if settings.normalise_scores != "off":
         scores = (scores - counters["score_shift"]) / counters["score_scale"]
     if settings.score_clip:
         scores = scores.clamp(-settings.score_clip, settings.score_clip)
-    return scores - settings.missing_eos_penalty * (~rollout.ended).float()
+    penalty = settings.missing_eos_penalty
+    if settings.missing_eos_rule == "replace":
+        return torch.where(rollout.ended, scores, -penalty)
+    return scores - penalty * (~rollout.ended).float()
+
+
+def _count_scores(counters: dict[str, float], scores: Tensor) -> None:
+    """Take a batch into the mean and spread of all scores so far; a checkpoint keeps them."""
+    before = Moments(*(counters.get(f"score_{name}", 0.0) for name in ("n", "shift", "squares")))
+    now = before.merged(Moments.of(scores))
+    counters |= {"score_n": now.n, "score_shift": now.mean, "score_squares": now.squares}
+    counters["score_scale"] = max(now.std, SMALLEST_SCALE)
+
+
+SMALLEST_SCALE = 1e-6

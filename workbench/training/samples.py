@@ -93,7 +93,7 @@ class Watch:
         self._encoded = [learner.model.encode_prompt(p.messages) for p in self._prompts]
         self._luck = seeds(settings.seed, _WATCH, n=len(self._prompts))
 
-    def when_due(self) -> Iterator[Event]:
+    def when_due(self) -> Generator[Event, None, None]:
         """Ask before the first update and every so many.
 
         Raises:

@@ -145,7 +145,8 @@ def test_the_policy_loads_with_plain_peft(trained, model_folder):
     assert model.peft_config["default"].base_model_name_or_path == "random-llama"
 
 
-def test_reward_py_gives_the_scores_of_the_reward_model(trained, model_folder, monkeypatch):
+@pytest.mark.parametrize("rule", ["subtract", "replace"])
+def test_reward_py_gives_the_scores_of_the_reward_model(rule, trained, model_folder, monkeypatch):
     ws, run_id = trained
     prompts = ws.experiment.prompts.get_many(ws.run(run_id).inputs["prompt_ids"][:4])
     answers = [[5, 6, 7, 1], [4, 1], [8, 9, 3], [1]]  # the third was cut: 1 is the stop token
@@ -157,9 +158,11 @@ def test_reward_py_gives_the_scores_of_the_reward_model(trained, model_folder, m
     assert len({round(value, 3) for value in wanted}) == 4
     bound = sorted(map(abs, wanted))[2]  # cuts the largest
     wanted = [min(max(value, -bound), bound) for value in wanted]
-    wanted[2] -= 3.0
+    wanted[2] = wanted[2] - 3.0 if rule == "subtract" else -3.0
 
-    settings = PPO.model_copy(update={"missing_eos_penalty": 3.0, "score_clip": bound})
+    settings = PPO.model_copy(
+        update={"missing_eos_penalty": 3.0, "missing_eos_rule": rule, "score_clip": bound}
+    )
     folder = export(ws, "ppo", settings, run_id=run_id)
     monkeypatch.setenv("MODEL", str(model_folder))
     spec = importlib.util.spec_from_file_location("bundle_reward", folder / "reward.py")

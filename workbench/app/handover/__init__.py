@@ -196,7 +196,7 @@ def _write(ws: Workspace, job: _Job, folder: Path) -> None:
     (folder / bundle.JOB).write_text(f"{facts}\n", encoding="utf-8")
     for name, text in _texts(_plan(job, counts["prompts"])).items():
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
-    if job.reward_model is not None:
+    if job.reward_model is not None and _is_network(job.reward_model):
         source_file = places.resource_dir() / "handover" / "reward.py"
         shutil.copyfile(source_file, folder / source_file.name)
     if not job.info.has_chat_template:
@@ -272,10 +272,16 @@ def _plan(job: _Job, n_prompts: int) -> Plan:
         has_chat_template=job.info.has_chat_template,
         is_encoder_decoder=job.info.is_encoder_decoder,
         has_reward_model=job.reward_model is not None,
+        is_reward_network=job.reward_model is None or _is_network(job.reward_model),
         has_start_adapter=job.start_adapter is not None,
         n_prompts=n_prompts,
         n_lighter=sum(pair.weight < 1 for pair in job.data.preferences),
     )
+
+
+def _is_network(reward_model: Path) -> bool:
+    """Whether a reward is one network on the base, which other programs can load."""
+    return (reward_model / "adapter_config.json").is_file()
 
 
 def _texts(plan: Plan) -> dict[str, str]:

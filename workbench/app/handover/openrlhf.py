@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from math import ceil
 from typing import Any
 
-from workbench.app.handover.peers import Plan, Translation, batches, carried
+from workbench.app.handover.peers import NO_NETWORK, Plan, Translation, batches, carried
 
 VERSION = "0.11.2"
 SCRIPT = "openrlhf.sh"
@@ -126,6 +126,8 @@ _REASONS = {
     "lora.last_layers": "OpenRLHF adapts all layers.",
     "missing_eos_penalty": "OpenRLHF has a fixed score for cut answers instead "
     "(--reward.stop_properly_penalty_coef).",
+    "missing_eos_rule": "OpenRLHF has a fixed score for cut answers instead "
+    "(--reward.stop_properly_penalty_coef).",
     "baseline": "OpenRLHF has no moving average; the mean of the batch is taken off instead.",
     "kind": "OpenRLHF has the sigmoid and the IPO loss only; this is the sigmoid loss.",
     "aggregation": "OpenRLHF has no fixed length; this is the mean over all tokens.",
@@ -140,6 +142,8 @@ def translate(plan: Plan) -> Translation:
     module, remark = _MODULES.get(plan.algorithm, ("", _NO_COUNTERPART.format(plan.algorithm)))
     if plan.is_encoder_decoder:
         module, remark = "", "OpenRLHF takes decoder-only models. Train with the worker."
+    if module == RL_MODULE and not plan.is_reward_network:
+        module, remark = "", NO_NETWORK.format("OpenRLHF")
     if not module:
         return Translation("", remark)
     names = dict(_NAMES[module])

@@ -12,6 +12,9 @@ _MOST_AT_ONCE = 8
 _USUAL_GROUP = 4
 
 
+NO_NETWORK = "{} cannot compute this reward, which is no single network. Train with the worker."
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A training job, as far as other trainers need to know it.
@@ -28,6 +31,7 @@ class Plan:
         has_reward_model: Whether `reward_model/` is in the bundle.
         has_start_adapter: Whether training starts from `start_adapter/` and not from the base.
         n_prompts: Prompts in `data/prompts.jsonl`.
+        is_reward_network: Whether that is one network, which other programs can load.
         n_lighter: Pairs that count less than others here, as those of AI judges do.
     """
 
@@ -43,6 +47,7 @@ class Plan:
     has_start_adapter: bool
     n_prompts: int
     n_lighter: int = 0
+    is_reward_network: bool = True
 
     @property
     def values(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from workbench.app.handover.peers import Batches, Plan, Translation, batches, carried
+from workbench.app.handover.peers import NO_NETWORK, Batches, Plan, Translation, batches, carried
 
 VERSION = "1.16.0"
 CONFIG = "trl.yaml"
@@ -106,6 +106,7 @@ _SAME: Mapping[str, Mapping[str, Any]] = {
     "rloo": {"kl_in": "reward", "kl_estimator": "k1", "reward_at": "end", "gamma": 1.0},
     "grpo": {"kl_in": "loss", "kl_estimator": "k3", "reward_at": "end", "gamma": 1.0},
 }
+_IN_REWARD = ("score_clip", "missing_eos_penalty", "missing_eos_rule")
 _REASONS = {
     "heldout_share": "TRL measures on a data set of its own; all pairs are in the training file.",
     "lora.last_layers": "TRL's command line adapts all layers.",
@@ -122,6 +123,8 @@ def translate(plan: Plan) -> Translation:
     command, remark = _COMMANDS.get(plan.algorithm, ("", f"TRL has no {plan.algorithm}."))
     if plan.is_encoder_decoder:
         command, remark = "", "TRL's trainers take decoder-only models. Train with the worker."
+    if command in ("rloo", "grpo") and not plan.is_reward_network:
+        command, remark = "", NO_NETWORK.format("TRL")
     if not command:
         return Translation("", remark)
     names = {**_ALL, **_NAMES[command]}
@@ -135,7 +138,7 @@ def translate(plan: Plan) -> Translation:
         values |= _on_policy(plan, batches(plan.settings, needs_groups=True))
         names |= {"updates": "max_steps", "minibatches": "max_steps", "epochs": "num_iterations"}
         names |= {"group_size": "num_generations"}
-        names |= dict.fromkeys(("score_clip", "missing_eos_penalty"), "reward.py")
+        names |= dict.fromkeys(_IN_REWARD, "reward.py")
     else:
         values |= _steps(plan, batches(plan.settings), per_update=1)
     kept = {name: value for name, value in values.items() if value is not None}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from workbench.config.judge import JudgeSettings
+from workbench.config.reward_parts import patterns
 from workbench.config.reward_parts.part import PART, About, Part, from_list, lines
 from workbench.config.spec import hyper
 
@@ -156,13 +157,183 @@ class StopTokenPart(Part):
     kind: Literal["stop-token"] = "stop-token"
 
 
+class LanguagePart(Part):
+    """Whether the answer is in the wanted language."""
+
+    about: ClassVar = About(
+        "Language",
+        "How much of the answer is in the wanted language, by its letters and its commonest "
+        "words. It tells these five from one another; a related language may pass for one of "
+        "them, and an answer without any common word counts half.",
+        low=0.0,
+        high=1.0,
+        languages="English, Chinese, German, French, Spanish",
+    )
+    kind: Literal["language"] = "language"
+    language: Literal["en", "zh", "de", "fr", "es"] = hyper(
+        "en", "Language", "The wanted one: en, zh, de, fr or es.", group=PART
+    )
+
+
+class RegexPart(Part):
+    """Whether a pattern is found."""
+
+    about: ClassVar = About(
+        "Pattern",
+        "1 when a regular expression is found in the answer, else 0. One that takes too long on "
+        "some texts is refused.",
+        low=0.0,
+        high=1.0,
+    )
+    kind: Literal["regex"] = "regex"
+    pattern: str = hyper("", "Pattern", "A regular expression, as Python writes them.", group=PART)
+    found: Literal["anywhere", "whole"] = hyper(
+        "anywhere", "Found", "Anywhere in the answer, or as the whole answer.", group=PART
+    )
+    is_case_sensitive: bool = hyper(
+        True, "Match case", "Tell capital letters from small ones.", group=PART
+    )
+
+    @field_validator("pattern")
+    @classmethod
+    def _is_pattern(cls, pattern: str) -> str:
+        patterns.compiled(pattern)
+        return pattern
+
+
+class SentimentPart(Part):
+    """How positive the words are."""
+
+    about: ClassVar = About(
+        "Sentiment",
+        "VADER's compound score: −1 is as negative as words can be, 1 as positive.",
+        low=-1.0,
+        high=1.0,
+        languages="English",
+    )
+    kind: Literal["sentiment"] = "sentiment"
+
+
+class ReadabilityPart(Part):
+    """How easy the answer is to read."""
+
+    about: ClassVar = About(
+        "Readability",
+        "Flesch reading ease / 100, cut to 0 and 1 (1: very easy); syllables are counted by the "
+        "English rule, as groups of vowels without a silent e. A mostly Chinese answer: 1 for "
+        "sentences of up to 15 characters on average, falling to 0 at 60.",
+        low=0.0,
+        high=1.0,
+        languages="English, Chinese",
+    )
+    kind: Literal["readability"] = "readability"
+
+
+class JsonPart(Part):
+    """Whether the answer is JSON."""
+
+    about: ClassVar = About(
+        "Valid JSON",
+        "1 when the answer is JSON of the wanted form, else 0; with keys: the share of them that "
+        "the object has.",
+        low=0.0,
+        high=1.0,
+    )
+    kind: Literal["format-json"] = "format-json"
+    wanted: Literal["any", "object", "list"] = hyper(
+        "object", "Form", "An object, a list, or anything that is JSON.", group=PART
+    )
+    keys: Lines = hyper(
+        "", "Keys", "Keys that the object must have, one per line; none is fine.", group=PART
+    )
+    is_fence_allowed: bool = hyper(
+        True, "Allow a code fence", "Accept JSON between lines of ```.", group=PART
+    )
+
+    @property
+    def key_list(self) -> list[str]:
+        """The keys."""
+        return lines(self.keys)
+
+
+class SimilarityPart(Part):
+    """How much the answer is like a reference answer."""
+
+    about: ClassVar = About(
+        "Similarity",
+        "How much the answer is like a reference answer, from 0 to 1. Words of Chinese are its "
+        "characters.",
+        low=0.0,
+        high=1.0,
+        needs=frozenset({"references"}),
+        is_by_token=False,
+    )
+    kind: Literal["similarity"] = "similarity"
+    measure: Literal["rouge-l", "bleu", "chrf"] = hyper(
+        "rouge-l",
+        "Measure",
+        "rouge-l: longest common sequence of words (F1); bleu: runs of 1 to 4 words, smoothed; "
+        "chrf: runs of 1 to 6 characters (F2).",
+        group=PART,
+    )
+    against: Against = hyper("written", "Reference", _AGAINST_HELP, group=PART)
+
+
+class PerplexityPart(Part):
+    """How likely the base finds the answer."""
+
+    about: ClassVar = About(
+        "Likelihood",
+        "Mean log-probability of the answer's tokens under the base without any adapter: minus "
+        "the logarithm of the perplexity.",
+        high=0.0,
+        unit="nats per token",
+    )
+    kind: Literal["perplexity"] = "perplexity"
+
+
+class FunctionPart(Part):
+    """What a Python function of the user gives."""
+
+    about: ClassVar = About(
+        "Python function",
+        "A number from a function in a Python file of yours: def reward(prompt, answer), both "
+        "texts. It runs in a process of its own.",
+        needs=frozenset({"file"}),
+        is_by_token=False,
+        warning="The file is run as a program of yours, with all your rights: it can read, change "
+        "and send whatever you can. Allow only what you wrote or have read. The permission holds "
+        "for exactly this content, on this machine, and ends when the file changes.",
+    )
+    kind: Literal["python-function"] = "python-function"
+    file: str = hyper("", "File", "Path of the Python file.", group=PART)
+    function: str = hyper("reward", "Function", "Its name in the file.", group=PART)
+    timeout: float = hyper(
+        5.0,
+        "Time limit",
+        "One answer may take so long; beyond it the function is ended, and the run with it.",
+        unit="s",
+        group=PART,
+        ge=0.05,
+        le=3600.0,
+    )
+
+
 AnyPart = Annotated[
     RewardModelPart
     | JudgePart
     | LengthTargetPart
     | BrevityPart
     | RepetitionPart
+    | LanguagePart
     | KeywordsPart
-    | StopTokenPart,
+    | RegexPart
+    | SentimentPart
+    | ReadabilityPart
+    | JsonPart
+    | StopTokenPart
+    | SimilarityPart
+    | PerplexityPart
+    | FunctionPart,
     Field(discriminator="kind"),
 ]

@@ -101,6 +101,11 @@ class Part(Settings):
     )
 
     @property
+    def kind_name(self) -> str:
+        """Its kind, as in files."""
+        return str(self.model_dump(include={"kind"})["kind"])
+
+    @property
     def title(self) -> str:
         """How tables show it."""
         return self.label.strip() or self.about.title
