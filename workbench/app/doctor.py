@@ -49,10 +49,12 @@ def examine(ws: Workspace, run_id: int, thresholds: DoctorSettings | None = None
 def examine_curves(run: Run, curves: Curves, thresholds: DoctorSettings) -> list[Finding]:
     """The same of a run that goes on, by what it has told so far: steps and values by figure.
 
+    Another thread may append to them meanwhile, the step before its value.
+
     Raises:
         UserError: Its settings cannot be read any more.
     """
-    series = {name: list(zip(*points, strict=True)) for name, points in curves.items()}
+    series = {name: list(zip(*points, strict=False)) for name, points in curves.items()}
     return doctor.examine(doctor.figures(series), _settings_of(run), thresholds)
 
 

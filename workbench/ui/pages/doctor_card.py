@@ -82,10 +82,14 @@ class DoctorCard(Card):
         if self._asking.is_waiting:
             self.catch_up_soon()
             return
-        # Copies: the window goes on adding to the series while the reader reads them.
-        curves = {name: (steps[:], values[:]) for name, (steps, values) in live.series.items()}
-        thresholds = doctor.saved(self._ws)
-        self._asking.ask(lambda: (run.id, doctor.examine_curves(run, curves, thresholds)))
+        n = max((len(steps) for steps, _ in live.series.values()), default=0)
+        # A look takes 0.01 ms per update: a long run is looked at less often.
+        self._soon.setInterval(max(LOOK_EVERY_MS, n // 5))
+        ws = self._ws
+        # Copied by the reader: the window only appends, and a copy is one step of the interpreter.
+        self._asking.ask(
+            lambda: (run.id, doctor.examine_curves(run, dict(live.series), doctor.saved(ws)))
+        )
 
     def _on_found(self, answer: object) -> None:
         run_id, found = cast("tuple[int, list[Finding]]", answer)
