@@ -404,4 +404,16 @@ METRICS: Mapping[str, Metric] = {
     "reward/tie_parameter": Metric(
         "Tie parameter η", "", "Answers whose scores differ by less mostly count as equally good."
     ),
+    "report/accuracy": Metric(
+        "Accuracy in the report", "", "Share of the report's pairs that are ordered right."
+    ),
+    "report/ece": Metric(
+        "Calibration error", "", "How far confidence and share of right pairs are apart on average."
+    ),
+    "report/temperature": Metric(
+        "Temperature", "", "What margins would have to be divided by to be true. Above 1: too sure."
+    ),
+    "report/length_correlation": Metric(
+        "Score and length", "", "Rank correlation of the score with the answer's length."
+    ),
 }

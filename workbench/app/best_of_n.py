@@ -151,6 +151,21 @@ def curve(ws: Workspace, run_id: int) -> list[Point]:
     ]
 
 
+def turning_point(points: Sequence[Point]) -> tuple[Point, bool] | None:
+    """Where the judge liked the best of n most, when that is not at the end of the curve.
+
+    From there on a higher score is no better answer: the reward is over-optimised (Gao et al.
+    2023, arXiv:2210.10760). True with it when even the intervals of peak and end do not meet;
+    they are of the same prompts, so that this asks for more than is needed.
+    """
+    judged = [(point, point.win_rate) for point in points if point.win_rate is not None]
+    if not judged:
+        return None
+    peak, best = max(judged, key=lambda one: one[1].value)
+    last = judged[-1][1]
+    return None if last.value >= best.value else (peak, last.high < best.low)
+
+
 def best_of_n_runs(ws: Workspace) -> list[Run]:
     """Runs of best of n, the newest first."""
     runs = ws.experiment.runs.list("evaluation")

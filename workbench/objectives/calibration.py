@@ -62,8 +62,8 @@ def reliability(
     place = _places(sure, n_bins)
     found = []
     for k in range(n_bins):
-        chosen = np.flatnonzero(place == k)
-        if len(chosen):
+        chosen = np.flatnonzero(place == k).tolist()
+        if chosen:
             share, low, high = clustered_wilson(
                 right[chosen].tolist(), [clusters[i] for i in chosen]
             )
@@ -116,8 +116,8 @@ def error_when_calibrated(
 def temperature(margins: Sequence[float]) -> float:
     """The T whose σ(m/T) fits the labels best: −Σ log σ(m/T) is least.
 
-    Above 1 the reward is over-confident. The sum is convex in 1/T. Where no T is best (all pairs right, or no more than by chance) it is
-    the nearest bound of [1/1000, 1000].
+    Above 1 the reward is over-confident. The sum is convex in 1/T. Where no T is best (all pairs
+    right, or no more than by chance) it is the nearest bound of [1/1000, 1000].
 
     Source: Guo et al. 2017 (arXiv:1706.04599), section 4.2; Platt 1999 without a bias.
     """

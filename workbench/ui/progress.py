@@ -13,7 +13,12 @@ from workbench.ui.pages.wording import percent
 from workbench.ui.plural import counted
 from workbench.ui.widgets.navigation import Navigation, NavState
 
-PAGE_OF_KIND = {"reward": "reward", "policy": "train", "evaluation": "evaluate"}
+PAGE_OF_KIND = {
+    "reward": "reward",
+    "report": "reward",
+    "policy": "train",
+    "evaluation": "evaluate",
+}
 """The page of a kind of run."""
 
 Facts = dict[str, tuple[str, NavState]]

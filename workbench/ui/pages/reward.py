@@ -21,6 +21,7 @@ from workbench.ui.pages.live_charts import LiveCharts
 from workbench.ui.pages.live_run import LiveRun
 from workbench.ui.pages.memory_card import MemoryCard
 from workbench.ui.pages.page import UiContext
+from workbench.ui.pages.reward_report import ReportTab
 from workbench.ui.pages.reward_tab import RewardTab
 from workbench.ui.pages.rows import Column, RowsView
 from workbench.ui.pages.run_facts import heldout, is_open, verdict_of_reward
@@ -30,7 +31,7 @@ from workbench.ui.pages.verdict_banner import VerdictBanner
 from workbench.ui.pages.wording import MISSING, moment, percent_interval, status, status_badge
 from workbench.ui.widgets import Badge, Card, EmptyState, PageHeader, button
 
-TABS: tuple[type[RewardTab], ...] = ()
+TABS: tuple[type[RewardTab], ...] = (ReportTab,)
 CHARTS = ("reward/loss", "reward/accuracy", "reward/heldout_accuracy")
 
 
@@ -123,10 +124,13 @@ class RewardPage(RunPage):
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
         self.tabs.tabBar().setExpanding(False)
-        self.tabs.addTab(training, self.tr("Training"))
         self.parts = [kind(self.ws, self.context) for kind in TABS]
         for part in self.parts:
             self.tabs.addTab(part, part.title())
+        # Behind the report; in front of the eyes as long as there is none.
+        self.tabs.insertTab(1, training, self.tr("Training"))
+        self.tabs.setCurrentWidget(training)
+        self._has_opened = False
         self.tabs.currentChanged.connect(self._show_part)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(16, 0, 16, 16)
@@ -163,7 +167,15 @@ class RewardPage(RunPage):
         self.memory.set_locked(self.job() is not None)
         self._update()
         self._update_banner(run)
+        self._open_on_report(run)
         self._show_part()
+
+    def _open_on_report(self, run: Run | None) -> None:
+        """At first a report is shown, where there is one."""
+        report = self.parts[0]
+        if not self._has_opened and isinstance(report, ReportTab) and report.has_report(run):
+            self.tabs.setCurrentWidget(report)
+        self._has_opened = True
 
     def _show_part(self) -> None:
         shown = self.tabs.currentWidget()

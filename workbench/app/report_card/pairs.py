@@ -1,0 +1,220 @@
+"""Which pairs a reward is held against, and what else is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from workbench.app.quality import repeats
+from workbench.app.runs import DATA_FILE, samples
+from workbench.app.training_data import usable_pairs
+from workbench.app.workspace import Workspace
+from workbench.cancel import CancelToken
+from workbench.config import toml
+from workbench.config.algorithms import REWARD
+from workbench.config.training import OfflineSettings
+from workbench.data.records import Message, Preference, Run
+from workbench.data.training_data import TrainingData
+from workbench.evaluation.report_records import Judged
+from workbench.events import Progress
+
+if TYPE_CHECKING:
+    from workbench.models.loading import LoadedModel
+
+_SIDES = ("first", "second")
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Pairs to measure on, and those that the reward learned from.
+
+    Attributes:
+        test: What is measured on.
+        learn: What the reward learned from, or what is left of the labels.
+        sentence: Which pairs these are.
+        has_seen: Whether the reward may have learned from `test`.
+        notes: What is to be known besides.
+    """
+
+    test: tuple[Judged, ...]
+    learn: tuple[Judged, ...]
+    sentence: str
+    has_seen: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyAnswer:
+    """An answer as the policy gives it now."""
+
+    prompt_id: int
+    messages: tuple[Message, ...]
+    text: str
+
+
+def choose(
+    ws: Workspace, model: LoadedModel, run: Run, min_pairs: int, cancel: CancelToken
+) -> Generator[Progress, None, Pairs]:
+    """The pairs for a reward run: its own held-out ones, where it was trained here.
+
+    Labels count as they stand now, so that a pair that was judged again is measured as it is meant.
+
+    Args:
+        ws: The experiment.
+        model: The loaded base.
+        run: The reward run.
+        min_pairs: With fewer pairs that a probe has not seen, all are taken.
+        cancel: Looked at while texts are read.
+    """
+    now, _ = usable_pairs(ws)
+    path = ws.run_folder(run.id) / DATA_FILE
+    data = TrainingData.read(path).preferences if path.is_file() else ()
+    if run.algorithm == REWARD.name and data:
+        return (yield from _held_out(ws, model, run, data, now, cancel))
+    return _labelled(ws, run, data, now, min_pairs)
+
+
+def _held_out(
+    ws: Workspace,
+    model: LoadedModel,
+    run: Run,
+    data: Sequence[Preference],
+    now: Sequence[Preference],
+    cancel: CancelToken,
+) -> Generator[Progress, None, Pairs]:
+    from workbench.training import answers, offline
+
+    settings = toml.validate(REWARD.settings, run.settings)
+    assert isinstance(settings, OfflineSettings)
+    differing = [p for p in data if p.chosen.strip() != p.rejected.strip()]
+    texts = [(p.prompt, text) for p in differing for text in (p.chosen, p.rejected)]
+    encoded = yield from answers.encode(model, texts, cancel)
+    limit = answers.longest(model, settings)
+    fitting = [
+        pair
+        for pair, one, other in zip(differing, encoded[::2], encoded[1::2], strict=True)
+        if max(len(one), len(other)) <= limit
+    ]
+    split = offline.split_by_prompt(
+        [p.prompt.id for p in fitting], settings.heldout_share, settings.seed
+    )
+    standing = {p.comparison_id: p for p in now if p.comparison_id}
+    before = [fitting[i] for i in split.heldout]
+    test = [p if not p.comparison_id else standing.get(p.comparison_id) for p in before]
+    kept = [p for p in test if p is not None]
+    n_prompts = len({p.prompt.id for p in kept})
+    return Pairs(
+        test=_known(ws, kept),
+        learn=_known(ws, [fitting[i] for prompt in split.train for i in prompt]),
+        sentence=(
+            f"The {len(kept)} pairs on {n_prompts} prompts that {run.name} held out when it "
+            f"learned from {split.n_train} others."
+        ),
+        notes=tuple(_changes(before, test)),
+    )
+
+
+def _changes(before: Sequence[Preference], after: Sequence[Preference | None]) -> list[str]:
+    n_gone = sum(p is None for p in after)
+    n_other = sum(
+        p is not None and p.chosen != old.chosen for old, p in zip(before, after, strict=True)
+    )
+    notes = []
+    if n_other:
+        notes.append(
+            f"{n_other} of these pairs were judged the other way since then; the new label "
+            "counts. Judging only those again that the reward got wrong makes it look better."
+        )
+    if n_gone:
+        notes.append(f"{n_gone} of these pairs have no label any more and are left out.")
+    return notes
+
+
+def _labelled(
+    ws: Workspace,
+    run: Run,
+    data: Sequence[Preference],
+    now: Sequence[Preference],
+    min_pairs: int,
+) -> Pairs:
+    """For what was not trained as a network here: pairs that it has not seen, else all."""
+    seen = _seen(ws, run, data)
+    fresh = [p for p in now if p.comparison_id not in seen]
+    if not seen or len(fresh) >= min_pairs:
+        which = "All" if not seen else "The"
+        since = "" if not seen else f" that are newer than {run.name}"
+        rest = [p for p in now if p.comparison_id in seen]
+        return Pairs(_known(ws, fresh), _known(ws, rest), f"{which} {len(fresh)} pairs{since}.")
+    return Pairs(
+        _known(ws, now),
+        (),
+        f"All {len(now)} labelled pairs: only {len(fresh)} are newer than {run.name}.",
+        has_seen=True,
+    )
+
+
+def _seen(ws: Workspace, run: Run, data: Sequence[Preference]) -> set[int]:
+    """The pairs that a reward has learned from; empty when it did not learn from labels here."""
+    if data:
+        return {p.comparison_id for p in data}
+    if "labels_digest" not in run.inputs:
+        return set()
+    labels = ws.experiment.labels.list()
+    return {label.comparison_id for label in labels if label.created_at <= run.created_at}
+
+
+def _known(ws: Workspace, preferences: Sequence[Preference]) -> tuple[Judged, ...]:
+    """Preferences with their tags and where the chosen answer stood."""
+    ids = [p.comparison_id for p in preferences if p.comparison_id]
+    tags = ws.experiment.ai_answers.tags_of(ids)
+    first = {c.id: c.first_id for c in ws.experiment.comparisons.get_many(ids)}
+    texts = ws.experiment.completions.texts_of(list(first.values()))
+    return tuple(
+        Judged(
+            p,
+            texts[first[p.comparison_id]] == p.chosen if p.comparison_id in first else None,
+            frozenset(tags.get(p.comparison_id, set())) - {p.prompt.group},
+        )
+        for p in preferences
+    )
+
+
+def said_again(ws: Workspace) -> list[float]:
+    """1 for each repeat of the person that chose the same side again, 0 for the other side."""
+    return [
+        float(again.is_same)
+        for again in repeats.compared(ws, ws.annotator)
+        if again.before in _SIDES and again.repeat.verdict in _SIDES
+    ]
+
+
+def policy_answers(
+    ws: Workspace, n: int, labelled: Sequence[Judged]
+) -> tuple[str, list[PolicyAnswer]]:
+    """The newest answers of the newest policy; before there is one, the base's that nobody judged.
+
+    Returns:
+        Whose answers they are, and the answers: at most `n`.
+    """
+    for run in reversed(ws.experiment.runs.list("policy")):
+        told = [s for s in samples(ws, run.id) if s.step > 0 and s.text.strip()]
+        if told:
+            newest = {(s.prompt_id, s.text): None for s in reversed(told)}
+            found = _with_prompts(ws, list(newest)[:n])
+            if found:
+                return f"the answers of {run.name}", found
+    judged = {
+        (pair.preference.prompt.id, text)
+        for pair in labelled
+        for text in (pair.preference.chosen, pair.preference.rejected)
+    }
+    texts = ws.experiment.completions.texts(["generated"])[::-1]
+    free = dict.fromkeys(a for a in texts if a not in judged and a[1].strip())
+    return "the answers that nobody judged yet", _with_prompts(ws, list(free)[:n])
+
+
+def _with_prompts(ws: Workspace, answers: Sequence[tuple[int, str]]) -> list[PolicyAnswer]:
+    found = ws.experiment.prompts.get_many(sorted({prompt for prompt, _ in answers}))
+    prompts: Mapping[int, tuple[Message, ...]] = {p.id: p.messages for p in found}
+    return [PolicyAnswer(i, prompts[i], text) for i, text in answers if i in prompts]
