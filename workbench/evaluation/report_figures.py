@@ -94,9 +94,7 @@ def is_near(pair: Judged, near_length: float) -> bool:
 
 def repetition(text: str) -> float:
     """Share of a text's runs of three words (letters, where no spaces are) that came before."""
-    units: Sequence[str] = text.split()
-    if len(units) <= len(text) / 20:  # written without spaces
-        units = text
+    units: Sequence[str] = text if _is_cjk(text) else text.split()
     n = len(units) - _GRAM + 1
     if n <= 0:
         return 0.0
@@ -332,9 +330,10 @@ def unfamiliar(
 ) -> Unfamiliar:
     """How many policy answers lie farther from the known ones than 95 % of held-out ones do.
 
-    The distance is that to the k-th nearest known answer, between features that are standardised
-    by the known ones and scaled to length 1: Sun et al. 2022, "Out-of-distribution detection with
-    deep nearest neighbors" (arXiv:2204.06507). Of answers like the held-out ones 5 % lie beyond.
+    The distance is that to the k-th nearest known answer, in features that are standardised by the
+    known ones (Ramaswamy et al. 2000, "Efficient algorithms for mining outliers"; on hidden
+    states: Sun et al. 2022, arXiv:2204.06507, but with lengths kept, which break off in bad text).
+    Of answers like the held-out ones 5 % lie beyond.
 
     Args:
         known: (K, D) features of the answers that were learned from.
@@ -345,15 +344,15 @@ def unfamiliar(
     """
     centre, spread = known.mean(0), known.std(0)
 
-    def unit(features: Floats) -> Floats:
-        scaled = (features - centre) / np.where(spread > 0, spread, 1.0)
-        return np.asarray(scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-12))
+    def scaled(features: Floats) -> Floats:
+        return np.asarray((features - centre) / np.where(spread > 0, spread, 1.0))
 
-    k = min(N_NEIGHBOURS, len(known))
+    k, near = min(N_NEIGHBOURS, len(known)), scaled(known)
 
     def far(features: Floats) -> Floats:
-        nearness = np.sort(unit(features) @ unit(known).T, axis=1)[:, -k]
-        return np.asarray(np.sqrt(np.maximum(2 - 2 * nearness, 0.0)))
+        rows = scaled(features)
+        squares = (rows**2).sum(1)[:, None] + (near**2).sum(1) - 2 * rows @ near.T
+        return np.asarray(np.sqrt(np.maximum(np.sort(squares, axis=1)[:, k - 1], 0.0)))
 
     threshold = float(np.quantile(far(heldout), 0.95))
     wins = (far(policy) > threshold).astype(float).tolist()

@@ -170,7 +170,7 @@ class Unfamiliar:
         source: Whose answers.
         share: Farther away than 95 % of the held-out labelled answers.
         n_neighbours: The distance is that to the neighbour of this rank.
-        threshold: That distance, between unit vectors.
+        threshold: That distance, in standard deviations of the features.
     """
 
     source: str

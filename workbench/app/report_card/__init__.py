@@ -32,6 +32,7 @@ from workbench.events import Evaluated
 from workbench.jobs.runner import Job, Working
 
 __all__ = [
+    "FILE",
     "KIND",
     "NextStep",
     "ReportCard",

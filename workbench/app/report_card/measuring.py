@@ -40,7 +40,7 @@ T = TypeVar("T")
 Told = Generator[Progress, None, T]
 
 _AT_ONCE = 16
-_FEWEST_TO_LEARN = 16
+_FEWEST_TO_LEARN = 8
 
 
 @runtime_checkable

@@ -100,9 +100,7 @@ class ReportTab(RewardTab):
         self.export_button.clicked.connect(self._ask_export)
         self.again_button = button(self.tr("Measure again"), "outlined", icon="redo")
         self.again_button.clicked.connect(self.measure)
-        self.slices = IntervalPlot(
-            theme, self.tr("Held-out pairs right, % (95 % interval; dashed: chance)")
-        )
+        self.slices = IntervalPlot(theme, self.tr("Pairs right, % (dashed: chance)"))
         self.calibration = CalibrationChart(
             theme, self.tr("Calibration"), self.tr("Shown once pairs were scored.")
         )
@@ -142,7 +140,7 @@ class ReportTab(RewardTab):
         self.robustness_card = _card(self.tr("Edits and habits"), self.robustness)
         charts = QWidget()
         self.grid = QGridLayout(charts)
-        self.grid.setContentsMargins(0, 0, 0, 0)
+        self.grid.setContentsMargins(0, 0, 10, 0)
         self.grid.setSpacing(12)
         self.stack = QStackedWidget()
         self.stack.addWidget(self.empty)

@@ -39,8 +39,8 @@ class WorstPairsCard(Card):
         self.table: RowsView[WrongPair] = RowsView(
             [
                 Column(self.tr("Prompt"), lambda p: p.prompt),
-                Column(self.tr("Chosen by the labels"), lambda p: p.chosen),
-                Column(self.tr("Preferred by the reward"), lambda p: p.rejected),
+                Column(self.tr("Chosen by labels"), lambda p: p.chosen),
+                Column(self.tr("Preferred by reward"), lambda p: p.rejected),
                 Column(self.tr("Margin"), self._margin, "sent back", True),
             ],
             self.tr("Worst pairs"),
