@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.cli import designs, doctor, judging, parser, preferences, quality
+from workbench.cli import designs, doctor, judging, parser, preferences, quality, reward_report
 from workbench.cli.following import Outcome, follow, interruptible, outcome_of, stop_if_paused
 from workbench.cli.plan import show_plan
 from workbench.cli.show import Show
@@ -423,6 +423,7 @@ _COMMANDS: dict[str, Callable[[Workspace, argparse.Namespace, Show], Outcome]] =
     "doctor": doctor.report,
     "reward design": designs.design,
     "reward measure": designs.measure,
+    "reward report": reward_report.report,
     "evaluate": _evaluate,
     "best-of-n": _best_of_n,
     "export preferences": preferences.export,
