@@ -161,25 +161,23 @@ class ComparisonRepository:
                 )
             time.sleep(0.001)  # a lock that is taken again at once is never got by another thread
 
-    def put_first(self, annotator: str, comparison_ids: Sequence[int]) -> int:
-        """Put pending comparisons before all others of a queue, whose order stays; how many.
+    def put_next(self, annotator: str, comparison_ids: Sequence[int]) -> int:
+        """Let pending comparisons come next in one annotator's queue, in this order; how many.
 
-        Args:
-            annotator: Whose queue.
-            comparison_ids: In the order in which they shall come; those that are judged already
-                are passed over.
+        Before what was put first, too: it is what this annotator asked for last. No chosen order
+        moves them.
         """
         queue = self._queue_of(annotator)
         with self._database.write() as connection:
             lowest = connection.execute(
                 f"SELECT min(priority) FROM {queue}", (annotator,)
             ).fetchone()[0]
-            first = min(lowest or 0.0, 0.0) - len(comparison_ids)
+            start = min(lowest or 0.0, _FIRST) - len(comparison_ids)
             return sum(
                 connection.execute(
                     "UPDATE queue SET priority = ? WHERE comparison_id = ?"
                     " AND annotator_id = (SELECT id FROM annotators WHERE name = ?)",
-                    (first + place, comparison_id, annotator),
+                    (start + place, comparison_id, annotator),
                 ).rowcount
                 for place, comparison_id in enumerate(comparison_ids)
             )

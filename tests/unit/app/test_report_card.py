@@ -13,7 +13,7 @@ from tests.close import EXACT, FLOAT64, assert_close
 from tests.unit.app.conftest import end, events_of
 from workbench.app import labelling, report_card, reward, scorers
 from workbench.app.report_card import text
-from workbench.app.report_card.pairs import _labelled
+from workbench.app.report_card.pairs import _labelled, choose
 from workbench.config.report_card import ReportCardSettings
 from workbench.config.reward_model import RewardModelSettings
 from workbench.data.folders import verify
@@ -27,15 +27,20 @@ class FakeScorer:
     """Scores by a rule; it counts what it is asked."""
 
     name = "fake"
+    n_members = 3
 
-    def __init__(self, rule, gone: str = "") -> None:
+    def __init__(self, rule, gone: str | None = None) -> None:
         self.rule, self.gone = rule, gone
 
     def score_texts(self, _prompts: Sequence[object], texts: Sequence[str]) -> list[float]:
-        return [float("nan") if t == self.gone else self.rule(t) for t in texts]
+        if self.gone in texts:
+            raise UserError("A score of the fake is not a number any more.")
+        return [float(self.rule(t)) for t in texts]
 
-    def score_with_spread(self, prompts, texts):
+    def score_texts_with_spread(self, prompts, texts):
         return self.score_texts(prompts, texts), [0.25] * len(texts)
+
+    score_with_spread = score_texts_with_spread
 
 
 @pytest.fixture
@@ -55,6 +60,14 @@ def scored_by(monkeypatch):
         monkeypatch.setattr(scorers, "loaded", loaded)
 
     return use
+
+
+CHOSEN = []
+
+
+def _chosen(ws, run, cancel):
+    model = yield from ws.model(cancel)
+    CHOSEN.append((yield from choose(ws, model, run, 4, cancel)))
 
 
 def made(ws, settings=QUICK):
@@ -140,6 +153,7 @@ def test_rewards_of_other_kinds_and_bad_numbers(trained, scored_by) -> None:
     assert spoiled.measured.n_unscored >= 1
     assert spoiled.measured.unscored[0].margin is None
     assert "NaN" in spoiled.verdict.reasons[0].sentence
+    assert "A score of the fake is not a number any more." in spoiled.notes
     assert spoiled.measured.n_pairs + spoiled.measured.n_unscored == card.measured.n_pairs
     # A cancel leaves the earlier report alone.
     scorer = FakeScorer(len)
@@ -152,7 +166,7 @@ def test_rewards_of_other_kinds_and_bad_numbers(trained, scored_by) -> None:
     assert report_card.read(ws, 1) == spoiled
     # Which pairs, for what was not trained as a network here.
     now = ws.experiment.judgements.preferences()
-    run = replace(ws.run(1), algorithm="probe", inputs={})
+    run = replace(ws.run(1), algorithm="probe", inputs={}, settings={})
     every = _labelled(ws, run, (), now, 4)
     assert (len(every.test), every.has_seen, every.sentence[:3]) == (len(now), False, "All")
     newer = _labelled(ws, run, now[:-5], now, 4)
@@ -160,5 +174,11 @@ def test_rewards_of_other_kinds_and_bad_numbers(trained, scored_by) -> None:
     assert "newer than" in newer.sentence
     too_few = _labelled(ws, run, now[:-2], now, 4)
     assert (len(too_few.test), too_few.has_seen) == (len(now), True)
+    # A design is held against what the networks in it held out.
+    designed = replace(run, algorithm="design", settings={"parts": [{"run": 1}, {"weight": 1.0}]})
+    job = ws.submit("Pairs", "read", lambda cancel: _chosen(ws, designed, cancel))
+    assert end(job).outcome == "done", job.finished
+    assert len(CHOSEN[-1].test) == spoiled.measured.n_pairs + spoiled.measured.n_unscored
+    assert "of which it is made" in CHOSEN[-1].sentence
     (ws.run_folder(1) / report_card.FILE).write_text("{")
     assert report_card.read(ws, 1) is None

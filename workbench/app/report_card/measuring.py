@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +13,12 @@ from numpy.typing import NDArray
 from workbench.app import judge_agreement
 from workbench.app.features import cached
 from workbench.app.judge_records import judges
-from workbench.app.report_card.pairs import Pairs, PolicyAnswer, policy_answers, said_again
+from workbench.app.report_card.pairs import Pairs, policy_answers, said_again
 from workbench.app.workspace import Workspace
 from workbench.cancel import CancelToken
 from workbench.config.report_card import ReportCardSettings
 from workbench.data.records import Message
+from workbench.errors import UserError
 from workbench.evaluation import report_figures as figures
 from workbench.evaluation.report_records import (
     Edit,
@@ -41,17 +43,6 @@ Told = Generator[Progress, None, T]
 
 _AT_ONCE = 16
 _FEWEST_TO_LEARN = 8
-
-
-@runtime_checkable
-class SpreadScorer(Protocol):
-    """An ensemble of rewards, which also knows how far its members are apart."""
-
-    def score_with_spread(
-        self, prompts: Sequence[Sequence[Message]], texts: Sequence[str]
-    ) -> tuple[list[float], list[float]]:
-        """Mean score and standard deviation of the members' scores, for answers given as text."""
-        ...
 
 
 class Count:
@@ -201,14 +192,22 @@ class Measuring:
         ]
         answers = list(places)
 
-        def compute(some: Sequence[Answer]) -> list[float]:
-            return self.scorer.score_texts([p for p, _ in some], [text for _, text in some])
-
-        values = yield from self._lots(answers, compute, "Scoring answers")
+        values = yield from self._lots(answers, self._scored, "Scoring answers")
         self.count.done += 2 * len(pairs) - len(answers)
         index = np.array(rows, dtype=np.int64).reshape(-1, 2)
         scores = np.array(values, dtype=np.float64)
         return scores[index[:, 0]], scores[index[:, 1]]
+
+    def _scored(self, some: Sequence[Answer]) -> list[float]:
+        """Scores of answers; NaN of those that the reward refuses, so that they can be named."""
+        try:
+            return self.scorer.score_texts([p for p, _ in some], [text for _, text in some])
+        except UserError as error:
+            if len(some) > 1:
+                return [score for answer in some for score in self._scored([answer])]
+            if error.message not in self.notes:
+                self.notes.append(error.message)
+            return [math.nan]
 
     def _lots(
         self,
@@ -296,15 +295,16 @@ class Measuring:
                 yield self.count.told("Reading with the base", known + told.done)
 
     def _spread(self, kept: Sequence[Judged]) -> Spread | None:
-        if not isinstance(self.scorer, SpreadScorer):
+        from workbench.rewards.base import SpreadReward
+
+        scorer = self.scorer
+        if not isinstance(scorer, SpreadReward) or scorer.n_members < 2:
             return None
 
         def mean(answers: Sequence[Answer]) -> float:
-            assert isinstance(self.scorer, SpreadScorer)
-            _, spreads = self.scorer.score_with_spread(
-                [p for p, _ in answers], [text for _, text in answers]
-            )
-            return float(np.mean(spreads))
+            self.cancel.raise_if_stopping()
+            prompts, texts = [p for p, _ in answers], [text for _, text in answers]
+            return float(np.mean(scorer.score_texts_with_spread(prompts, texts)[1]))
 
         labelled = mean([answer for pair in kept for answer in _answers(pair)])
         policy = mean([(a.messages, a.text) for a in self.policy]) if self.policy else None
@@ -327,6 +327,3 @@ def ceiling(again: Figure) -> Figure:
 def _answers(pair: Judged, edit: Callable[[str], str] = lambda text: text) -> tuple[Answer, Answer]:
     said = pair.preference
     return (said.prompt.messages, edit(said.chosen)), (said.prompt.messages, edit(said.rejected))
-
-
-__all__ = ["Count", "Measuring", "PolicyAnswer", "SpreadScorer", "ceiling"]

@@ -54,7 +54,7 @@ def queue_pairs(ws: Workspace, ids: Sequence[int]) -> int:
         UserError: The experiment is open read-only.
     """
     ws.check_writable()
-    return ws.experiment.comparisons.put_first(ws.annotator, ids)
+    return ws.experiment.comparisons.put_next(ws.annotator, ids)
 
 
 def judge_again(ws: Workspace, comparison_id: int) -> None:

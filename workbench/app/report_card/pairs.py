@@ -13,11 +13,11 @@ from workbench.app.workspace import Workspace
 from workbench.cancel import CancelToken
 from workbench.config import toml
 from workbench.config.algorithms import REWARD
-from workbench.config.training import OfflineSettings
+from workbench.config.reward_model import RewardModelSettings
 from workbench.data.records import Message, Preference, Run
 from workbench.data.training_data import TrainingData
 from workbench.evaluation.report_records import Judged
-from workbench.events import Progress
+from workbench.events import Event
 
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel
@@ -55,8 +55,8 @@ class PolicyAnswer:
 
 def choose(
     ws: Workspace, model: LoadedModel, run: Run, min_pairs: int, cancel: CancelToken
-) -> Generator[Progress, None, Pairs]:
-    """The pairs for a reward run: its own held-out ones, where it was trained here.
+) -> Generator[Event, None, Pairs]:
+    """The pairs for a reward run: held-out ones, where it, or a part of it, was trained here.
 
     Labels count as they stand now, so that a pair that was judged again is measured as it is meant.
 
@@ -68,26 +68,80 @@ def choose(
         cancel: Looked at while texts are read.
     """
     now, _ = usable_pairs(ws)
+    networks = [r for r in _parts(ws, run) if r.algorithm == REWARD.name and _data(ws, r)]
+    if networks:
+        return (yield from _held_out(ws, model, run, networks, now, cancel))
+    return _labelled(ws, run, _data(ws, run), now, min_pairs)
+
+
+def _parts(ws: Workspace, run: Run) -> list[Run]:
+    """The run itself, or the reward runs that it is designed from."""
+    parts = run.settings.get("parts")
+    if not isinstance(parts, list):
+        return [run]
+    return [ws.run(int(part["run"])) for part in parts if part.get("run")]
+
+
+def _data(ws: Workspace, run: Run) -> tuple[Preference, ...]:
     path = ws.run_folder(run.id) / DATA_FILE
-    data = TrainingData.read(path).preferences if path.is_file() else ()
-    if run.algorithm == REWARD.name and data:
-        return (yield from _held_out(ws, model, run, data, now, cancel))
-    return _labelled(ws, run, data, now, min_pairs)
+    return TrainingData.read(path).preferences if path.is_file() else ()
 
 
 def _held_out(
     ws: Workspace,
     model: LoadedModel,
     run: Run,
-    data: Sequence[Preference],
+    networks: Sequence[Run],
     now: Sequence[Preference],
     cancel: CancelToken,
-) -> Generator[Progress, None, Pairs]:
-    from workbench.training import answers, offline
+) -> Generator[Event, None, Pairs]:
+    """Pairs on the prompts that every network kept apart, by its own settings and data."""
+    test: dict[tuple[int, str, str], Preference] = {}
+    learn: dict[tuple[int, str, str], Preference] = {}
+    for network in networks:
+        apart = yield from _split(ws, model, network, cancel)
+        for found, pairs in zip((test, learn), apart, strict=True):
+            found.update({(p.comparison_id, p.chosen, p.rejected): p for p in pairs})
+    learned_prompts = {p.prompt.id for p in learn.values()}
+    before = [p for p in test.values() if p.prompt.id not in learned_prompts]
+    standing = {p.comparison_id: p for p in now if p.comparison_id}
+    after = [p if not p.comparison_id else standing.get(p.comparison_id) for p in before]
+    kept = [p for p in after if p is not None]
+    n_prompts = len({p.prompt.id for p in kept})
+    names = " and ".join(network.name for network in networks)
+    whose = names if run in networks else f"{names}, of which it is made,"
+    return Pairs(
+        test=_known(ws, kept),
+        learn=_known(ws, list(learn.values())),
+        sentence=(
+            f"The {len(kept)} pairs on {n_prompts} prompts that {whose} held out when learning "
+            f"from {len(learn)} others."
+        ),
+        notes=tuple(_changes(before, after)),
+    )
+
+
+def _split(
+    ws: Workspace, model: LoadedModel, run: Run, cancel: CancelToken
+) -> Generator[Event, None, tuple[list[Preference], list[Preference]]]:
+    """The pairs that a run measured on and those that it learned from, as training has them."""
+    from workbench.training import answers, reward_items
+    from workbench.training.inputs import Inputs
 
     settings = toml.validate(REWARD.settings, run.settings)
-    assert isinstance(settings, OfflineSettings)
-    differing = [p for p in data if p.chosen.strip() != p.rejected.strip()]
+    assert isinstance(settings, RewardModelSettings)
+    folder = ws.run_folder(run.id)
+    data = TrainingData.read(folder / DATA_FILE)
+    inputs = Inputs(
+        model=model,
+        run_dir=folder,
+        preferences=data.preferences,
+        ties=data.ties,
+        rankings=data.rankings,
+        ratings=data.ratings,
+    )
+    apart = (yield from reward_items.encode_items(settings, inputs, cancel)).heldout_prompts
+    differing = [p for p in data.preferences if p.chosen.strip() != p.rejected.strip()]
     texts = [(p.prompt, text) for p in differing for text in (p.chosen, p.rejected)]
     encoded = yield from answers.encode(model, texts, cancel)
     limit = answers.longest(model, settings)
@@ -96,22 +150,9 @@ def _held_out(
         for pair, one, other in zip(differing, encoded[::2], encoded[1::2], strict=True)
         if max(len(one), len(other)) <= limit
     ]
-    split = offline.split_by_prompt(
-        [p.prompt.id for p in fitting], settings.heldout_share, settings.seed
-    )
-    standing = {p.comparison_id: p for p in now if p.comparison_id}
-    before = [fitting[i] for i in split.heldout]
-    test = [p if not p.comparison_id else standing.get(p.comparison_id) for p in before]
-    kept = [p for p in test if p is not None]
-    n_prompts = len({p.prompt.id for p in kept})
-    return Pairs(
-        test=_known(ws, kept),
-        learn=_known(ws, [fitting[i] for prompt in split.train for i in prompt]),
-        sentence=(
-            f"The {len(kept)} pairs on {n_prompts} prompts that {run.name} held out when it "
-            f"learned from {split.n_train} others."
-        ),
-        notes=tuple(_changes(before, test)),
+    return (
+        [p for p in fitting if p.prompt.id in apart],
+        [p for p in fitting if p.prompt.id not in apart],
     )
 
 
@@ -158,7 +199,7 @@ def _seen(ws: Workspace, run: Run, data: Sequence[Preference]) -> set[int]:
     """The pairs that a reward has learned from; empty when it did not learn from labels here."""
     if data:
         return {p.comparison_id for p in data}
-    if "labels_digest" not in run.inputs:
+    if not run.inputs.get("labels_digest"):
         return set()
     labels = ws.experiment.labels.list()
     return {label.comparison_id for label in labels if label.created_at <= run.created_at}

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QGuiApplication, QResizeEvent
+from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import (
     QFileDialog,
     QFrame,
-    QGridLayout,
     QHBoxLayout,
     QScrollArea,
     QStackedWidget,
@@ -24,41 +22,21 @@ from workbench.app.report_card import NextStep, ReportCard
 from workbench.app.workspace import Workspace
 from workbench.data.records import Run
 from workbench.errors import WorkbenchError
-from workbench.evaluation.report_records import Baseline, Reason, Slice
 from workbench.events import Event, Finished
 from workbench.jobs.runner import Job
 from workbench.ui.asking import Asking
-from workbench.ui.pages.best_of_n_card import BestOfNCard
-from workbench.ui.pages.findings_list import FindingsList
-from workbench.ui.pages.interval_plot import IntervalPlot, Share
 from workbench.ui.pages.page import UiContext
-from workbench.ui.pages.report_charts import (
-    Bar,
-    BarsChart,
-    CalibrationChart,
-    LearningChart,
-    error_words,
-)
+from workbench.ui.pages.report_evidence import Line, ReportEvidence, lines_of, titled
 from workbench.ui.pages.report_progress import ReportProgress
 from workbench.ui.pages.reward_tab import RewardTab
 from workbench.ui.pages.rows import Column, RowsView
 from workbench.ui.pages.run_facts import Verdict, is_open
 from workbench.ui.pages.verdict_banner import VerdictBanner
 from workbench.ui.pages.wording import moment
-from workbench.ui.pages.worst_pairs_card import WorstPairsCard
-from workbench.ui.widgets import Card, EmptyState, button, label
+from workbench.ui.widgets import EmptyState, button, label
 
 _EMPTY, _CHARTS, _TABLES = range(3)
 _SAID = 4  # reasons that the banner gives; all of them stand below
-_WIDE = 1000
-
-
-class Line(NamedTuple):
-    """A figure in words, for the view without charts."""
-
-    part: str
-    name: str
-    value: str
 
 
 class ReportTab(RewardTab):
@@ -84,7 +62,6 @@ class ReportTab(RewardTab):
         return self.tr("Report card")
 
     def _build(self) -> None:
-        theme = self.context.theme
         self.banner = VerdictBanner()
         self.banner.clicked.connect(self._do_next)
         self.progress = ReportProgress(self.tr("Progress of the report"))
@@ -100,25 +77,8 @@ class ReportTab(RewardTab):
         self.export_button.clicked.connect(self._ask_export)
         self.again_button = button(self.tr("Measure again"), "outlined", icon="redo")
         self.again_button.clicked.connect(self.measure)
-        self.slices = IntervalPlot(theme, self.tr("Pairs right, % (dashed: chance)"))
-        self.calibration = CalibrationChart(
-            theme, self.tr("Calibration"), self.tr("Shown once pairs were scored.")
-        )
-        self.learning = LearningChart(
-            theme, self.tr("Learning curve"), self.tr("Too few training pairs for a curve.")
-        )
-        self.bars = BarsChart(theme, self.tr("Against baselines"))
-        self.worst = WorstPairsCard(self.ws, self.context)
-        self.worst.sent_back.connect(self._on_sent_back)
-        self.reasons = FindingsList(theme, self.tr("Why"))
-        self.robustness: RowsView[Line] = RowsView(
-            [
-                Column(self.tr("What"), lambda line: line.name, "rank correlation, length"),
-                Column(self.tr("Found"), lambda line: line.value),
-            ],
-            self.tr("Edits, unfamiliar answers, length, agreement"),
-        )
-        self.best_of_n = BestOfNCard(self.ws, self.context)
+        self.evidence = ReportEvidence(self.ws, self.context)
+        self.evidence.worst.sent_back.connect(self._on_sent_back)
         self.tables: RowsView[Line] = RowsView(
             [
                 Column(self.tr("Part"), lambda line: line.part, "Edits and unfamiliar answers"),
@@ -132,21 +92,10 @@ class ReportTab(RewardTab):
         self.empty = EmptyState("reward", "", "", self.make_button)
 
     def _lay_out(self) -> None:
-        self.slices_card = _card(self.tr("Accuracy"), self.slices)
-        self.calibration_card = _card(self.tr("Calibration"), self.calibration)
-        self.learning_card = _card(self.tr("Learning curve of a light probe"), self.learning)
-        self.bars_card = _card(self.tr("Against baselines"), self.bars)
-        self.reasons_card = _card(self.tr("Why"), self.reasons)
-        self.robustness_card = _card(self.tr("Edits and habits"), self.robustness)
-        charts = QWidget()
-        self.grid = QGridLayout(charts)
-        self.grid.setContentsMargins(0, 0, 10, 0)
-        self.grid.setSpacing(12)
         self.stack = QStackedWidget()
         self.stack.addWidget(self.empty)
-        self.stack.addWidget(_scrolled(charts))
-        self.stack.addWidget(_card(self.tr("All figures"), self.tables))
-        self._arrange(is_wide=True)
+        self.stack.addWidget(_scrolled(self.evidence))
+        self.stack.addWidget(titled(self.tr("All figures"), self.tables))
         foot = QHBoxLayout()
         foot.setSpacing(8)
         foot.addWidget(self.facts, 1)
@@ -161,32 +110,6 @@ class ReportTab(RewardTab):
         layout.addWidget(self.stack, 1)
         layout.addLayout(foot)
 
-    def _arrange(self, *, is_wide: bool) -> None:
-        """Three columns as far as there is room, else two."""
-        cards = (
-            (self.slices_card, (0, 0, 1, 4), (0, 0, 1, 2)),
-            (self.calibration_card, (0, 4, 1, 3), (1, 0, 1, 1)),
-            (self.learning_card, (0, 7, 1, 3), (1, 1, 1, 1)),
-            (self.bars_card, (1, 0, 1, 4), (2, 0, 1, 2)),
-            (self.worst, (1, 4, 1, 6), (3, 0, 1, 2)),
-            (self.reasons_card, (2, 0, 1, 4), (4, 0, 1, 2)),
-            (self.robustness_card, (2, 4, 1, 3), (5, 0, 1, 1)),
-            (self.best_of_n, (2, 7, 1, 3), (5, 1, 1, 1)),
-        )
-        for card, wide, narrow in cards:
-            self.grid.addWidget(card, *(wide if is_wide else narrow))
-        for column in range(10):
-            self.grid.setColumnStretch(column, int(is_wide or column < 2))
-        for row in range(6):
-            self.grid.setRowMinimumHeight(row, 250 if row < (3 if is_wide else 6) else 0)
-            self.grid.setRowStretch(row, int(row < 3 or not is_wide))
-
-    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102
-        super().resizeEvent(event)
-        is_wide = event.size().width() >= _WIDE
-        if is_wide != (event.oldSize().width() >= _WIDE):
-            self._arrange(is_wide=is_wide)
-
     # Showing
 
     def show_run(self, run: Run | None) -> None:
@@ -200,8 +123,10 @@ class ReportTab(RewardTab):
         self.card = None if run is None else report_card.read(self.ws, run.id)
         self._show_state()
         if self.card is not None and run is not None:
-            self._show_card(self.card)
-            self.best_of_n.show_run(run)
+            self.evidence.show_card(self.card, run)
+            self.tables.set_rows(lines_of(self.card))
+            self.facts.setText(self._facts(self.card))
+            self.facts.setToolTip("\n".join(self.card.notes))
             self._ask(self.card)
 
     def has_report(self, run: Run | None) -> bool:
@@ -249,81 +174,11 @@ class ReportTab(RewardTab):
             return self.tr("This run ended before it wrote a reward.")
         return ""
 
-    def _show_card(self, card: ReportCard) -> None:
-        m = card.measured
-        self.slices.set_shares([self._share(part) for part in m.slices])
-        self.slices_card.set_fact(self.tr("n = {n} pairs").format(n=m.n_pairs))
-        self.calibration.show_calibration(m.calibration)
-        self.calibration_card.set_fact(error_words(m.calibration))
-        self.learning.show_curve(m.curve, m.accuracy, m.again)
-        self.learning_card.set_fact(self._outlook(card))
-        self.bars.set_bars(self._bars(card))
-        self.bars_card.set_fact(self.tr("same {n} pairs").format(n=m.n_pairs))
-        self.worst.show_pairs(m)
-        self.reasons.set_rows([(r.state, _whole(r)) for r in card.verdict.reasons])
-        lines = [
-            Line(part, name, value)
-            for part, rows in report_card.text.sections(card)
-            for name, value in rows
-        ]
-        self.tables.set_rows(lines)
-        told = ("Length and agreement", "Edits and unfamiliar answers")
-        self.robustness.set_rows([line for line in lines if line.part in told])
-        self.facts.setText(self._facts(card))
-        self.facts.setToolTip("\n".join(card.notes))
-
     def _facts(self, card: ReportCard) -> str:
         made = self.tr("Made {time} of {n} labels.").format(
             time=moment(card.created_at), n=card.n_labels
         )
         return " ".join([card.pairs, *card.notes, made])
-
-    def _share(self, part: Slice) -> Share:
-        words = {
-            "All pairs": self.tr("All pairs"),
-            "length-matched": self.tr("Length-matched"),
-            "longer chosen": self.tr("Longer chosen"),
-            "shorter chosen": self.tr("Shorter chosen"),
-            "slightly better": self.tr("Slightly better"),
-            "clearly better": self.tr("Clearly better"),
-        }
-        is_own = part.kind in ("group", "tag")
-        name = part.name if is_own else words.get(part.name, part.name)
-        a = part.accuracy
-        return Share(name, a.value, a.low, a.high, a.n)
-
-    def _bars(self, card: ReportCard) -> list[Bar]:
-        m = card.measured
-        words = {
-            "Random": self.tr("Random"),
-            "Longer answer wins": self.tr("Longer answer wins"),
-            "Shorter answer wins": self.tr("Shorter answer wins"),
-            "More repetition wins": self.tr("More repetition wins"),
-            "Less repetition wins": self.tr("Less repetition wins"),
-            "First answer wins": self.tr("First answer wins"),
-            "Second answer wins": self.tr("Second answer wins"),
-            "More likely answer wins": self.tr("Base log-prob"),
-            "Light probe on the base": self.tr("Light probe"),
-        }
-
-        def bar(one: Baseline) -> Bar:
-            look = "chance" if one.key == "random" else "baseline"
-            return Bar(words.get(one.name, one.name), one.accuracy, look)
-
-        bars = [bar(one) for one in m.baselines]
-        if m.accuracy is not None:
-            bars.append(Bar(card.run_name, m.accuracy, "own"))
-        if m.again is not None:
-            bars.append(Bar(self.tr("You, repeated"), m.again, "person"))
-        return bars
-
-    def _outlook(self, card: ReportCard) -> str:
-        curve = card.measured.curve
-        if curve is None:
-            return ""
-        if curve.gain.low > 0:
-            return self.tr("still rising")
-        return self.tr("level") if curve.gain.high < 0.02 else self.tr("may be rising")
 
     # The banner, and what is next
 
@@ -458,10 +313,6 @@ def _outlook_of(ws: Workspace, card: ReportCard) -> tuple[str, NextStep]:
     return report_card.staleness(ws, card), report_card.next_step(ws, card)
 
 
-def _whole(reason: Reason) -> str:
-    return f"{reason.sentence} {reason.advice}".strip()
-
-
 def _scrolled(inner: QWidget) -> QScrollArea:
     area = QScrollArea()
     area.setProperty("plain", True)
@@ -470,10 +321,3 @@ def _scrolled(inner: QWidget) -> QScrollArea:
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     area.setWidget(inner)
     return area
-
-
-def _card(title: str, *parts: QWidget) -> Card:
-    card = Card(title)
-    for part in parts:
-        card.body.addWidget(part, 1)
-    return card
