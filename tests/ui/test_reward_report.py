@@ -57,8 +57,13 @@ def test_a_report_is_made_read_and_acted_on(qtbot: QtBot, page: RewardPage, tmp_
     assert page.tabs.tabText(0) == "Report card"
     page.tabs.setCurrentIndex(0)
     assert tab.stack.currentWidget() is tab.empty
-    tab.make_button.setFocus()
-    qtbot.keyClick(tab.make_button, Qt.Key.Key_Space)
+    page.tabs.setCurrentIndex(1)
+    action = page.banner.action_button
+    assert action is not None
+    assert action.text() == "Make the report card"
+    action.setFocus()
+    qtbot.keyClick(action, Qt.Key.Key_Space)
+    assert page.tabs.currentWidget() is tab
     assert tab.progress.isVisible()
     assert not tab.make_button.isVisible()
     qtbot.waitUntil(lambda: tab.card is not None, timeout=LONG)

@@ -15,6 +15,7 @@ from workbench.config.report_card import ReportCardSettings
 from workbench.data.records import Message, Preference, Prompt
 from workbench.evaluation import report_figures as figures
 from workbench.evaluation.report_records import (
+    Baseline,
     Edit,
     Figure,
     Judged,
@@ -144,6 +145,9 @@ def test_every_other_rule_asks_for_what_it_says() -> None:
     spoiled = {
         "numbers": dataclasses.replace(good, n_unscored=2),
         "seen": dataclasses.replace(good, has_seen=True),
+        "probe": dataclasses.replace(
+            good, baselines=(Baseline("probe", "Probe", share, Figure(-0.1, -0.2, -0.01, 200)),)
+        ),
         "edits": dataclasses.replace(good, edits=(Edit("trailing space", 0.4, share),)),
         "unfamiliar": dataclasses.replace(good, unfamiliar=Unfamiliar("them", share, 5, 1.0)),
     }

@@ -84,6 +84,7 @@ def _reasons(measured: Measured, settings: ReportCardSettings) -> Iterator[Reaso
     yield from _amount(measured, settings)
     yield _accuracy(measured, measured.accuracy, settings)
     yield from _against_baselines(measured)
+    yield from _against_probe(measured)
     yield from _length(measured, settings)
     yield from _calibration(measured, settings)
     yield from _slices(measured)
@@ -161,6 +162,19 @@ def _against_baselines(measured: Measured) -> Iterator[Reason]:
         yield Reason("baseline", "ok", f"It beats {name} by {points(best.gain)}.")
 
 
+def _against_probe(measured: Measured) -> Iterator[Reason]:
+    probe = measured.baseline("probe")
+    if probe is not None and probe.gain.high < 0:
+        yield Reason(
+            "probe",
+            "warn",
+            f"A light probe learns more from the same labels: it is right in "
+            f"{percent(probe.accuracy.value)}, and the reward's gain over it is "
+            f"{points(probe.gain)}.",
+            "Train with more epochs or another learning rate, or take a probe.",
+        )
+
+
 def _length(measured: Measured, settings: ReportCardSettings) -> Iterator[Reason]:
     effect = measured.length
     if effect is None:
@@ -196,7 +210,7 @@ def _calibration(measured: Measured, settings: ReportCardSettings) -> Iterator[R
     if found is None:
         return
     heat, error = found.temperature, found.error
-    if heat.value >= _NO_HEAT:
+    if heat.low > 1 and heat.value >= _NO_HEAT:
         yield Reason(
             "calibration",
             "warn",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workbench.app.quality import repeats
-from workbench.app.runs import DATA_FILE, samples
+from workbench.app.runs import samples
 from workbench.app.training_data import usable_pairs
 from workbench.app.workspace import Workspace
 from workbench.cancel import CancelToken
@@ -15,7 +15,7 @@ from workbench.config import toml
 from workbench.config.algorithms import REWARD
 from workbench.config.reward_model import RewardModelSettings
 from workbench.data.records import Message, Preference, Run
-from workbench.data.training_data import TrainingData
+from workbench.data.training_data import DATA_FILE, TrainingData
 from workbench.evaluation.report_records import Judged
 from workbench.events import Event
 

@@ -114,7 +114,10 @@ def _agreement(card: ReportCard) -> Iterator[tuple[str, str]]:
 def _robustness(card: ReportCard) -> Iterator[tuple[str, str]]:
     m = card.measured
     for edit in m.edits:
-        yield edit.key, f"score moves {edit.change:.2f} SD, {told(edit.flips)} turn round"
+        yield (
+            edit.key,
+            f"{told(edit.flips)} of the pairs turn round, the score moves {edit.change:.2f} SD",
+        )
     if m.unfamiliar is not None:
         yield "unfamiliar", f"{told(m.unfamiliar.share)} of {m.unfamiliar.source}"
     if m.spread is not None:

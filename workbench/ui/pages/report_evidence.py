@@ -23,7 +23,6 @@ from workbench.ui.pages.report_charts import (
     LearningChart,
     error_words,
 )
-from workbench.ui.pages.rows import Column, RowsView
 from workbench.ui.pages.worst_pairs_card import WorstPairsCard
 from workbench.ui.widgets import Card
 
@@ -58,13 +57,7 @@ class ReportEvidence(QWidget):
         self.bars = BarsChart(theme, self.tr("Against baselines"))
         self.worst = WorstPairsCard(ws, context)
         self.reasons = FindingsList(theme, self.tr("Why"))
-        self.robustness: RowsView[Line] = RowsView(
-            [
-                Column(self.tr("What"), lambda line: line.name, "rank correlation, length"),
-                Column(self.tr("Found"), lambda line: line.value),
-            ],
-            self.tr("Edits, unfamiliar answers, length, agreement"),
-        )
+        self.robustness = FindingsList(theme, self.tr("Edits and habits"))
         self.best_of_n = BestOfNCard(ws, context)
 
     def _lay_out(self) -> None:
@@ -119,8 +112,11 @@ class ReportEvidence(QWidget):
         self.bars_card.set_fact(self.tr("same {n} pairs").format(n=m.n_pairs))
         self.worst.show_pairs(m)
         self.reasons.set_rows([(r.state, _whole(r)) for r in card.verdict.reasons])
-        told = ("Length and agreement", "Edits and unfamiliar answers")
-        self.robustness.set_rows([line for line in lines_of(card) if line.part in told])
+        told = ("Edits and unfamiliar answers", "Length and agreement")
+        lines = sorted(
+            (line for line in lines_of(card) if line.part in told), key=lambda line: line.part
+        )
+        self.robustness.set_rows([("info", f"{line.name}: {line.value}") for line in lines])
         self.best_of_n.show_run(run)
 
     def _share(self, part: Slice) -> Share:

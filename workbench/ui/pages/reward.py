@@ -61,6 +61,7 @@ class RewardPage(RunPage):
         self.next_button = button(self.tr("Train policy with it"), "filled", icon="train")
         self.next_button.clicked.connect(lambda: self.context.show_page("train"))
         self.banner = VerdictBanner()
+        self.banner.clicked.connect(self._make_report)
         self.memory = MemoryCard(self.ws)
         self.memory.fitted.connect(self.form.set_values)
         self.doubts = QLabel()
@@ -224,7 +225,18 @@ class RewardPage(RunPage):
         verdict = self.notice
         if verdict is None and run is not None and not is_open(run):
             verdict = verdict_of_reward(run)
-        self.banner.tell(verdict)
+        report = self.parts[0]
+        is_new = run is not None and run.status in ("done", "stopped") and self.notice is None
+        if is_new and isinstance(report, ReportTab) and not report.has_report(run):
+            self.banner.tell(verdict, self.tr("Make the report card"))
+        else:
+            self.banner.tell(verdict)
+
+    def _make_report(self) -> None:
+        report = self.parts[0]
+        self.tabs.setCurrentWidget(report)
+        if isinstance(report, ReportTab):
+            report.measure()
 
     def _show_doubts(self, found: object) -> None:
         assert isinstance(found, list)
