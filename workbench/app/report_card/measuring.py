@@ -306,8 +306,12 @@ class Measuring:
             prompts, texts = [p for p, _ in answers], [text for _, text in answers]
             return float(np.mean(scorer.score_texts_with_spread(prompts, texts)[1]))
 
-        labelled = mean([answer for pair in kept for answer in _answers(pair)])
-        policy = mean([(a.messages, a.text) for a in self.policy]) if self.policy else None
+        try:
+            labelled = mean([answer for pair in kept for answer in _answers(pair)])
+            policy = mean([(a.messages, a.text) for a in self.policy]) if self.policy else None
+        except UserError as error:
+            self.notes.append(f"{error.message} The spread of the ensemble is left out.")
+            return None
         return Spread(labelled, policy)
 
 

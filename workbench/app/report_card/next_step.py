@@ -11,6 +11,7 @@ from workbench.evaluation.report_records import ReportCard
 from workbench.evaluation.report_verdict import weakest
 
 _MOST = 80
+_OVERRULED = ("simulated", "ai")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,15 @@ class NextStep:
 def next_step(ws: Workspace, card: ReportCard) -> NextStep:
     """What would help most: pairs of the weak slice, or any pairs where no slice stands out.
 
-    A good reward needs nothing. Reads the pending pairs.
+    A good reward needs nothing. Reads pairs and labels.
     """
     if card.verdict.level == "good":
         return NextStep("none")
-    pending = ws.experiment.comparisons.pending(ws.annotator)
+    said = {p.comparison_id: p.annotator_kind for p in ws.experiment.judgements.preferences()}
+    # Those that nobody decided first, then those whose label a machine gave.
+    waiting = ws.experiment.comparisons.pending(ws.annotator)
+    pending = [c for c in waiting if c.id not in said]
+    pending += [c for c in waiting if said.get(c.id) in _OVERRULED]
     weak = weakest(card.measured)
     if weak is not None:
         tags = ws.experiment.ai_answers.tags_of([c.id for c in pending])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from workbench.app.quality import repeats
@@ -71,7 +71,27 @@ def choose(
     networks = [r for r in _parts(ws, run) if r.algorithm == REWARD.name and _data(ws, r)]
     if networks:
         return (yield from _held_out(ws, model, run, networks, now, cancel))
-    return _labelled(ws, run, _data(ws, run), now, min_pairs)
+    short = yield from _fitting(model, now, model.context_length, cancel)
+    found = _labelled(ws, run, _data(ws, run), short, min_pairs)
+    if n_long := len(now) - len(short):
+        too_long = f"{n_long} pairs are longer than the model's context and left out."
+        found = replace(found, notes=(*found.notes, too_long))
+    return found
+
+
+def _fitting(
+    model: LoadedModel, pairs: Sequence[Preference], limit: int, cancel: CancelToken
+) -> Generator[Event, None, list[Preference]]:
+    """Pairs of which both answers fit, with the prompt, into so many tokens."""
+    from workbench.training import answers
+
+    texts = [(p.prompt, text) for p in pairs for text in (p.chosen, p.rejected)]
+    encoded = yield from answers.encode(model, texts, cancel)
+    return [
+        pair
+        for pair, one, other in zip(pairs, encoded[::2], encoded[1::2], strict=True)
+        if max(len(one), len(other)) <= limit
+    ]
 
 
 def _parts(ws: Workspace, run: Run) -> list[Run]:
@@ -142,14 +162,8 @@ def _split(
     )
     apart = (yield from reward_items.encode_items(settings, inputs, cancel)).heldout_prompts
     differing = [p for p in data.preferences if p.chosen.strip() != p.rejected.strip()]
-    texts = [(p.prompt, text) for p in differing for text in (p.chosen, p.rejected)]
-    encoded = yield from answers.encode(model, texts, cancel)
     limit = answers.longest(model, settings)
-    fitting = [
-        pair
-        for pair, one, other in zip(differing, encoded[::2], encoded[1::2], strict=True)
-        if max(len(one), len(other)) <= limit
-    ]
+    fitting = yield from _fitting(model, differing, limit, cancel)
     return (
         [p for p in fitting if p.prompt.id in apart],
         [p for p in fitting if p.prompt.id not in apart],

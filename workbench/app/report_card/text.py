@@ -44,13 +44,13 @@ def sections(card: ReportCard) -> Iterator[tuple[str, list[tuple[str, str]]]]:
         yield "Accuracy", [(part.name, told(part.accuracy)) for part in m.slices]
     if m.baselines:
         yield (
-            "Against baselines (the reward's gain over each)",
-            [(b.name, f"{told(b.accuracy)}  {points(b.gain)}") for b in m.baselines],
+            "Against baselines",
+            [(b.name, f"{told(b.accuracy)}, the reward {points(b.gain)}") for b in m.baselines],
         )
     if m.calibration:
         yield "Calibration", list(_calibration(card))
     if m.curve:
-        yield "Learning curve of a light probe", list(_curve(card))
+        yield "Learning of a light probe", list(_curve(card))
     rows = [*_length(card), *_agreement(card)]
     if rows:
         yield "Length and agreement", rows
@@ -76,7 +76,7 @@ def _calibration(card: ReportCard) -> Iterator[tuple[str, str]]:
     found = card.measured.calibration
     assert found is not None
     for part in found.bins:
-        yield f"sure to {percent(part.predicted)}", f"{told(part.right)} right"
+        yield f"sure to {percent(part.predicted)}", told(part.right, word=" right")
     yield "calibration error", f"{told(found.error, 2)}, by chance {found.error_by_chance:.2f}"
     if found.temperature.value < _NO_HEAT:
         yield "margins too large by", told(found.temperature, 2)
@@ -116,7 +116,7 @@ def _robustness(card: ReportCard) -> Iterator[tuple[str, str]]:
     for edit in m.edits:
         yield (
             edit.key,
-            f"{told(edit.flips)} of the pairs turn round, the score moves {edit.change:.2f} SD",
+            told(edit.flips, word=" turn round") + f", the score moves {edit.change:.2f} SD",
         )
     if m.unfamiliar is not None:
         yield "unfamiliar", f"{told(m.unfamiliar.share)} of {m.unfamiliar.source}"
@@ -125,11 +125,11 @@ def _robustness(card: ReportCard) -> Iterator[tuple[str, str]]:
         yield "spread of the ensemble", f"labelled answers {m.spread.labelled:.2f}{policy}"
 
 
-def told(figure: Figure, digits: int | None = None) -> str:
+def told(figure: Figure, digits: int | None = None, word: str = "") -> str:
     """A figure with its interval and n: as a share, or as a number with so many digits."""
     if digits is None:
         bounds = f"[{100 * figure.low:.0f}, {100 * figure.high:.0f}]"
-        return f"{percent(figure.value)} {bounds} n = {figure.n}"
+        return f"{percent(figure.value)}{word} {bounds} n = {figure.n}"
     value, low, high = (number(x, digits) for x in (figure.value, figure.low, figure.high))
     return f"{value} [{low}, {high}]"
 
