@@ -14,6 +14,10 @@ from tests.unit.app.conftest import end, events_of
 from workbench.app import labelling, report_card, reward, scorers
 from workbench.app.report_card import text
 from workbench.app.report_card.pairs import _labelled, choose
+from workbench.cli import reward_report
+from workbench.cli.following import Outcome
+from workbench.cli.parser import parse
+from workbench.cli.show import Show
 from workbench.config.report_card import ReportCardSettings
 from workbench.config.reward_model import RewardModelSettings
 from workbench.data.folders import verify
@@ -79,7 +83,7 @@ def made(ws, settings=QUICK):
     return card, events
 
 
-def test_a_report_from_making_to_being_out_of_date(trained) -> None:
+def test_a_report_from_making_to_being_out_of_date(trained, tmp_path, capsys) -> None:
     run = trained.run(1)
     assert report_card.read(trained, 1) is None
     card, events = made(trained)
@@ -111,6 +115,12 @@ def test_a_report_from_making_to_being_out_of_date(trained) -> None:
     assert json.loads(report_card.to_json(card))["verdict"]["level"] == card.verdict.level
     assert text.lines(card)[0] == f"Reward model 1: {card.verdict.sentence}"
     assert report_card.staleness(trained, card) == ""
+    # The command line prints the one that is there.
+    options = parse(["reward", "report", "1", "--out", str(tmp_path / "card.txt")])
+    assert reward_report.report(trained, options, Show(is_json=False)) is Outcome.DONE
+    said = capsys.readouterr().out
+    assert said.splitlines()[0] == text.lines(card)[0]
+    assert (tmp_path / "card.txt").read_text(encoding="utf-8") == said
     # A pair that is judged the other way counts as it is judged now, and the old report says so.
     pair = next(p for p in m.worst if p.comparison_id)
     stored = trained.experiment.comparisons.get(pair.comparison_id)
