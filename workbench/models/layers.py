@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -53,6 +54,21 @@ class Blocks:
         forwards = {self.modules[n]: self._forward(change) for n, change in changes.items()}
         with _forwards(forwards):
             yield
+
+    @contextmanager
+    def kept(self, numbers: Collection[int]) -> Iterator[dict[int, Tensor]]:
+        """While open, the dictionary gets what comes out of the blocks with these numbers."""
+        outputs: dict[int, Tensor] = {}
+
+        def keep(number: int, _module: object, _args: object, output: Any) -> None:
+            outputs[number] = output[0] if isinstance(output, tuple) else output
+
+        handles = [self.modules[n].register_forward_hook(partial(keep, n)) for n in numbers]
+        try:
+            yield outputs
+        finally:
+            for handle in handles:
+                handle.remove()
 
     @contextmanager
     def recomputed(self) -> Iterator[None]:

@@ -1,15 +1,17 @@
-"""What a frozen base makes of answers: features for small linear probes.
+"""What a frozen base makes of answers: features for small probes.
 
-B answers, R response tokens, H hidden size.
+B answers, R response tokens, L layers, H hidden size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from workbench.data.chat_template import encode_answer
 from workbench.data.records import Message
@@ -18,54 +20,93 @@ from workbench.models.decoding import pad_answers, pad_prompts
 from workbench.models.loading import LoadedModel
 
 _TOKENS_AT_ONCE = 4096
+_PARTS = (2, 3, 4, 5, 6)  # sixths of the layers: what is good or bad is not yet seen lower down
+
+Pooling = Literal["last", "mean"]
+POOLINGS: tuple[Pooling, ...] = ("last", "mean")
+"""The state at the stop token, and the mean over the answer's tokens.
+
+The last state is what a reward head reads; the mean tells more of a model whose last state was
+never trained to sum up.
+"""
 
 Floats32 = NDArray[np.float32]
+Encoded = tuple[list[int], list[int]]
+
+
+def depths(n_layers: int) -> tuple[int, ...]:
+    """The layers whose states are kept, the lowest layer being 1; the last is always there."""
+    return tuple(sorted({max(1, round(n_layers * part / 6)) for part in _PARTS}))
+
+
+def answer_features(
+    model: LoadedModel,
+    prompts: Sequence[Sequence[Message]],
+    texts: Sequence[str],
+    layers: Sequence[int],
+) -> Floats32:
+    """Features (B, L, 2, H) of answers given as text, in the order of `layers` and `POOLINGS`.
+
+    What does not fit the context is cut: answers at their end, prompts at their beginning.
+    """
+    rows = [
+        (model.encode_prompt(prompt), encode_answer(model.tokenizer, text, model.stop_id))
+        for prompt, text in zip(prompts, texts, strict=True)
+    ]
+    return features_of_ids(model, rows, layers)
 
 
 @torch.no_grad()
-def answer_features(
-    model: LoadedModel, prompts: Sequence[Sequence[Message]], texts: Sequence[str]
+def features_of_ids(
+    model: LoadedModel, rows: Sequence[Encoded], layers: Sequence[int]
 ) -> Floats32:
-    """Features (B, 2H) of answers: the state at the stop token, and the mean over the answer.
-
-    The last state is what a reward head reads; the mean tells more of a model whose last state
-    was never trained to sum up. What does not fit the context is cut: answers at their end,
-    prompts at their beginning.
-    """
-    rows = [_encode(model, prompt, text) for prompt, text in zip(prompts, texts, strict=True)]
+    """As `answer_features`, of prompts and answers given as token ids, stop token included."""
+    rows = [_fitting(model, row) for row in rows]
     order = sorted(range(len(rows)), key=lambda i: -_length(rows[i]))
-    features = np.zeros((len(rows), 2 * model.hidden_size), dtype=np.float32)
+    shape = (len(rows), len(layers), len(POOLINGS), model.hidden_size)
+    features = np.zeros(shape, dtype=np.float32)
     start = 0
     while start < len(order):
         chunk = order[start : start + max(1, _TOKENS_AT_ONCE // _length(rows[order[start]]))]
-        features[chunk] = _of_batch(model, [rows[i] for i in chunk])
+        features[chunk] = _of_batch(model, [rows[i] for i in chunk], layers)
         start += len(chunk)
     return features
 
 
-def _of_batch(model: LoadedModel, rows: Sequence[tuple[list[int], list[int]]]) -> Floats32:
+def _of_batch(model: LoadedModel, rows: Sequence[Encoded], layers: Sequence[int]) -> Floats32:
     prompt_ids, prompt_mask = pad_prompts(model, [prompt for prompt, _ in rows])
     closed_ids, is_closed = pad_answers(model, [answer for _, answer in rows])
-    # One column more: state t is the one before token t, so the last comes before the padding.
-    ids = torch.nn.functional.pad(closed_ids, (0, 1), value=model.pad_id)
-    is_response = torch.nn.functional.pad(is_closed, (0, 1), value=False)
     with adapters.active(model, None):
-        before = model.response_states(prompt_ids, prompt_mask, ids, is_response)
-    states = before[:, 1:].float()  # (B, R, H) at each token
-    n_tokens = is_closed.sum(1)
-    last = states[torch.arange(len(rows), device=states.device), n_tokens - 1]
-    mean = (states * is_closed.unsqueeze(-1)).sum(1) / n_tokens.unsqueeze(-1)
-    found: Floats32 = torch.cat([last, mean], dim=1).cpu().numpy()
+        states = model.layer_states(prompt_ids, prompt_mask, closed_ids, is_closed, layers)
+    pooled = [
+        _pooled(states[n] if n == model.n_layers else _normalised(states[n]), is_closed)
+        for n in layers
+    ]
+    found: Floats32 = torch.stack(pooled, dim=1).cpu().numpy()
     return found
 
 
-def _encode(
-    model: LoadedModel, prompt: Sequence[Message], text: str
-) -> tuple[list[int], list[int]]:
-    *answer, stop = encode_answer(model.tokenizer, text, model.stop_id)
+def _normalised(states: Tensor) -> Tensor:
+    """(B, R, H) of root mean square 1 each, as the last norm makes those of the last layer.
+
+    Without it a few tokens, whose states are a hundred times as long, would make the mean.
+    """
+    states = states.float()
+    return states * states.square().mean(-1, keepdim=True).clamp_min(1e-12).rsqrt()
+
+
+def _pooled(states: Tensor, is_closed: Tensor) -> Tensor:  # (B, 2, H)
+    states, n_tokens = states.float(), is_closed.sum(1)
+    last = states[torch.arange(len(states), device=states.device), n_tokens - 1]
+    mean = (states * is_closed.unsqueeze(-1)).sum(1) / n_tokens.unsqueeze(-1)
+    return torch.stack([last, mean], dim=1)
+
+
+def _fitting(model: LoadedModel, row: Encoded) -> Encoded:
+    prompt, (*answer, stop) = row
     closed = [*answer[: model.context_length // 2], stop]
-    return model.encode_prompt(prompt)[len(closed) - model.context_length + 1 :], closed
+    return prompt[len(closed) - model.context_length + 1 :], closed
 
 
-def _length(row: tuple[list[int], list[int]]) -> int:
+def _length(row: Encoded) -> int:
     return len(row[0]) + len(row[1])
