@@ -24,7 +24,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
@@ -127,6 +127,8 @@ def by_length(task: Task) -> dict[str, Any]:
 
 def lora(task: Task) -> dict[str, Any]:
     """The program's own reward training, on lower states that are there already."""
+    import torch
+
     from workbench.cancel import CancelToken
     from workbench.config.lora import LoraSettings
     from workbench.config.reward_model import RewardModelSettings
@@ -136,38 +138,45 @@ def lora(task: Task) -> dict[str, Any]:
     from workbench.training.inputs import Inputs
 
     model = task.lower.model
-    task.lower.give()
+    model.answer_states = task.lower.answer_states  # type: ignore[method-assign]
     settings = RewardModelSettings(
         epochs=1,
         heldout_share=HELD_OUT,
         max_length=harmless_pairs.MAX_LENGTH,
+        micro_batch_tokens=2048,
         seed=task.seed,
         checkpoint_every=0,
         lora=LoraSettings(last_layers=model.n_layers // UPPER),
     )
     evaluate = reward_model._evaluate
-    at_end: list[dict[str, float]] = []
+    losses: list[float] = []
 
-    def only_at_end(learner: Any, *args: Any) -> dict[str, float]:
-        return evaluate(learner, *args) if learner.update else {}
+    @torch.no_grad()
+    def at_end(learner: Any, reward: Any, pairs: Sequence[Any]) -> dict[str, float]:
+        """The program's own measure, with both answers of a pair in one batch; once."""
+        if learner.update == 0:
+            return {}
+        margins = []
+        for k in range(0, len(pairs), 8):
+            scores = reward.forward([a for p in pairs[k : k + 8] for a in (p.chosen, p.rejected)])
+            margins += (scores[::2] - scores[1::2]).tolist()
+        return {"wins": float(((np.sign(margins) + 1) / 2).sum()), "pairs": len(margins)}
 
-    reward_model._evaluate = only_at_end
-    inputs = Inputs(
-        model, task.folder / f"lora-{task.seed}", preferences=task.pairs.preferences
-    )
+    reward_model._evaluate = at_end
+    inputs = Inputs(model, task.folder / f"lora-{task.seed}", preferences=task.pairs.preferences)
     try:
         for event in reward_model.train(settings, inputs, CancelToken()):
+            if isinstance(event, Step):
+                losses.append(event.metrics["reward/loss"])
+                print("seed", task.seed, "update", event.step, mean(losses[-10:]), flush=True)  # noqa: T201
             if isinstance(event, Evaluated) and event.metrics:
-                at_end.append(dict(event.metrics))
-            if isinstance(event, Step) and event.step % 10 == 0:
-                print(task.seed, event.step, event.metrics["reward/loss"], flush=True)  # noqa: T201
+                measured = dict(event.metrics)
     finally:
         reward_model._evaluate = evaluate
         adapters.remove_all(model)
-    figures = at_end[-1]
-    assert figures["reward/heldout_pairs"] == len(task.test)
-    wins = figures["reward/heldout_accuracy"] * len(task.test)
-    return {"wins": round(wins, 1), "loss": figures["reward/heldout_loss"]}
+        del model.answer_states
+    assert measured["pairs"] == len(task.test)
+    return {"wins": measured["wins"], "last_losses": round(mean(losses[-20:]), 4)}
 
 
 METHODS: Mapping[str, Callable[[Task], dict[str, Any]]] = {

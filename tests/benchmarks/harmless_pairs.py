@@ -25,7 +25,9 @@ from workbench.rewards import features
 
 MAX_LENGTH = 256
 _LONGEST_ANSWER = 192
-_LOT = 64
+TOKENS_AT_ONCE = 4096
+
+Row = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 
 class Pairs(NamedTuple):
@@ -84,8 +86,36 @@ def _length(model: LoadedModel, text: str) -> int:
     return len(encode_answer(model.tokenizer, text, model.stop_id))
 
 
+class Packed(NamedTuple):
+    """Pairs as one row each: prompt, chosen answer, rejected answer; T tokens."""
+
+    ids: Tensor  # (B, T)
+    positions: Tensor  # (B, T), those of both answers follow the prompt's
+    is_seen: Tensor  # (B, 1, T, T) bool, whether a token (row) sees another
+    ends: Tensor  # (B, 2), the last token of each answer
+    lengths: Tensor  # (B, 2) of the answers
+
+
+def pack(rows: Sequence[Row]) -> Packed:
+    """No answer sees the other, so both are what they are alone, and the prompt is read once."""
+    width = max(map(_size, rows))
+    ids = torch.zeros(len(rows), width, dtype=torch.long)
+    positions = torch.zeros_like(ids)
+    is_seen = torch.eye(width, dtype=torch.bool).repeat(len(rows), 1, 1)
+    for k, (prompt, chosen, rejected) in enumerate(rows):
+        n, c, r = map(len, (prompt, chosen, rejected))
+        ids[k, : n + c + r] = torch.tensor([*prompt, *chosen, *rejected])
+        positions[k, : n + c + r] = torch.tensor([*range(n + c), *range(n, n + r)])
+        is_seen[k, : n + c + r, : n + c + r] = True
+        is_seen[k, n + c : n + c + r, n : n + c] = False
+    causal = torch.ones(width, width, dtype=torch.bool).tril()
+    ends = [[len(p) + len(c) - 1, len(p) + len(c) + len(r) - 1] for p, c, r in rows]
+    lengths = torch.tensor([[len(c), len(r)] for _, c, r in rows])
+    return Packed(ids, positions, (is_seen & causal)[:, None], torch.tensor(ends), lengths)
+
+
 class Lower:
-    """States of all texts after the lower layers, and the features of all answers.
+    """What the lower layers make of all pairs, and the features of all answers.
 
     Attributes:
         features: (N, 2, L, 2, H) float16, of chosen and rejected answers.
@@ -93,58 +123,104 @@ class Lower:
 
     def __init__(self, model: LoadedModel, n_layers: int, pairs: Pairs, room: Path) -> None:
         self.model, self.n_layers = model, n_layers
-        self._states = model.states
-        rows = [
-            (
-                model.encode_prompt(p.prompt.messages),
-                encode_answer(model.tokenizer, text, model.stop_id),
+        self._rows: list[Row] = []
+        for p in pairs.preferences:
+            prompt = tuple(model.encode_prompt(p.prompt.messages))
+            chosen, rejected = (
+                tuple(encode_answer(model.tokenizer, text, model.stop_id))
+                for text in (p.chosen, p.rejected)
             )
-            for p in pairs.preferences
-            for text in (p.chosen, p.rejected)
-        ]
-        self._places: dict[tuple[int, ...], slice] = {}
-        n_tokens = 0
-        for prompt, answer in rows:
-            key = (*prompt, *answer)
-            if key not in self._places:
-                self._places[key] = slice(n_tokens, n_tokens + len(key))
-                n_tokens += len(key)
-        shape = (n_tokens, model.hidden_size)
+            self._rows.append((prompt, chosen, rejected))
+        self._place = {
+            (row[0], answer): (k, side)
+            for k, row in enumerate(self._rows)
+            for side, answer in enumerate(row[1:])
+        }
+        ends = np.cumsum([0, *map(_size, self._rows)])
+        self._slices = [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
         done = room / "features.npy"
         mode: Any = "r+" if done.is_file() else "w+"
+        shape = (int(ends[-1]), model.hidden_size)
         self._file = np.memmap(room / "lower.bin", np.float32, mode, shape=shape)
         if not done.is_file():
-            np.save(done, self._compute(rows))
-        self.features = np.load(done).reshape(len(pairs.preferences), 2, *np.load(done).shape[1:])
+            np.save(done, self._compute())
+        self.features = np.load(done)
 
-    def _compute(self, rows: Sequence[features.Encoded]) -> np.ndarray[Any, Any]:
+    @torch.no_grad()
+    def _compute(self) -> np.ndarray[Any, Any]:
+        """Read every pair once, those of one length together."""
         layers = features.depths(self.model.n_layers)
-        self.model.states = self._keep  # type: ignore[method-assign]
-        found = []
-        for start in range(0, len(rows), _LOT):
-            lot = features.features_of_ids(self.model, rows[start : start + _LOT], layers)
-            found.append(lot.astype(np.float16))
-            print("read", start + len(lot), "of", len(rows), flush=True)  # noqa: T201
+        order = sorted(range(len(self._rows)), key=lambda k: -_size(self._rows[k]))
+        found = np.zeros(
+            (len(self._rows), 2, len(layers), 2, self.model.hidden_size), dtype=np.float16
+        )
+        start = 0
+        while start < len(order):
+            n = max(1, TOKENS_AT_ONCE // _size(self._rows[order[start]]))
+            lot = order[start : start + n]
+            packed = pack([self._rows[k] for k in lot])
+            wanted = {*(n - 1 for n in layers if n < self.model.n_layers), self.n_layers - 1}
+            with self.model._blocks.kept(wanted) as kept:
+                last = self._read(packed)
+            for i, k in enumerate(lot):
+                self._file[self._slices[k]] = kept[self.n_layers - 1][i, : _size(self._rows[k])]
+            for j, n_layers in enumerate(layers):
+                states = kept.get(n_layers - 1)
+                states = last if states is None else features.normalised(states)
+                for side in range(2):
+                    of_answer, is_answer = _answers(packed, states, side)
+                    found[lot, side, j] = features.pooled(of_answer, is_answer).numpy()
+            start += n
+            print("read", min(start, len(order)), "of", len(order), flush=True)  # noqa: T201
         self._file.flush()
-        self.model.states = self._states  # type: ignore[method-assign]
-        return np.concatenate(found)
+        return found
 
-    def _keep(self, ids: Tensor, mask: Tensor, trunk: Trunk | None = None) -> Tensor:
-        with self.model._blocks.kept([self.n_layers - 1]) as kept:
-            states = self._states(ids, mask, trunk)
-        for row, is_text, its in zip(ids, mask, kept[self.n_layers - 1], strict=True):
-            self._file[self._places[tuple(row[is_text].tolist())]] = its[is_text].numpy()
+    def _read(self, packed: Packed) -> Tensor:
+        output = self.model.model.base_model(
+            input_ids=packed.ids,
+            attention_mask=packed.is_seen,
+            position_ids=packed.positions,
+            use_cache=False,
+        )
+        states: Tensor = output.last_hidden_state
         return states
 
-    def give(self) -> None:
-        """Let the model take the lower states from the file from now on."""
-        self.model.states = self._from_file  # type: ignore[method-assign]
+    def answer_states(
+        self,
+        prompt_ids: Tensor,
+        prompt_mask: Tensor,
+        closed_ids: Tensor,
+        is_closed: Tensor,
+        trunk: Trunk | None = None,
+    ) -> Tensor:
+        """In place of the model's own: from the file, and with both answers in one row."""
+        assert trunk is None
+        places = [
+            self._place[tuple(prompt[seen].tolist()), tuple(answer[closed].tolist())]
+            for prompt, seen, answer, closed in zip(
+                prompt_ids, prompt_mask, closed_ids, is_closed, strict=True
+            )
+        ]
+        numbers = list(dict.fromkeys(k for k, _ in places))
+        packed = pack([self._rows[k] for k in numbers])
+        below = torch.zeros(*packed.ids.shape, self.model.hidden_size)
+        for i, k in enumerate(numbers):
+            below[i, : _size(self._rows[k])] = torch.from_numpy(np.array(self._file[self._slices[k]]))
+        with self.model._blocks.replaced(dict.fromkeys(range(self.n_layers), lambda _: below)):
+            states = self._read(packed)
+        rows = torch.tensor([numbers.index(k) for k, _ in places])
+        return states[rows, packed.ends[rows, torch.tensor([side for _, side in places])]]
 
-    def _from_file(self, ids: Tensor, mask: Tensor, trunk: Trunk | None = None) -> Tensor:
-        if trunk is not None:
-            return self._states(ids, mask, trunk)
-        states = torch.zeros(*ids.shape, self.model.hidden_size)
-        for row, is_text, its in zip(ids, mask, states, strict=True):
-            place = self._places[tuple(row[is_text].tolist())]
-            its[is_text] = torch.from_numpy(np.asarray(self._file[place]))
-        return self._states(ids, mask, Trunk(states, self.n_layers))
+
+def _answers(packed: Packed, states: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """States (B, R, H) of one side's answers, and which of them are tokens."""
+    lengths, ends = packed.lengths[:, side], packed.ends[:, side]
+    columns = torch.arange(int(lengths.max()))
+    places = (ends - lengths + 1)[:, None] + columns
+    is_answer = columns < lengths[:, None]
+    rows = torch.arange(len(states))[:, None]
+    return states[rows, places.clamp(max=states.shape[1] - 1)], is_answer
+
+
+def _size(row: Row) -> int:
+    return sum(map(len, row))

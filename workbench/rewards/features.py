@@ -78,16 +78,16 @@ def _of_batch(model: LoadedModel, rows: Sequence[Encoded], layers: Sequence[int]
     closed_ids, is_closed = pad_answers(model, [answer for _, answer in rows])
     with adapters.active(model, None):
         states = model.layer_states(prompt_ids, prompt_mask, closed_ids, is_closed, layers)
-    pooled = [
-        _pooled(states[n] if n == model.n_layers else _normalised(states[n]), is_closed)
+    found = [
+        pooled(states[n] if n == model.n_layers else normalised(states[n]), is_closed)
         for n in layers
     ]
-    found: Floats32 = torch.stack(pooled, dim=1).cpu().numpy()
-    return found
+    features: Floats32 = torch.stack(found, dim=1).cpu().numpy()
+    return features
 
 
-def _normalised(states: Tensor) -> Tensor:
-    """(B, R, H) of root mean square 1 each, as the last norm makes those of the last layer.
+def normalised(states: Tensor) -> Tensor:
+    """States (B, R, H) of root mean square 1 each, as the last norm makes those of the last layer.
 
     Without it a few tokens, whose states are a hundred times as long, would make the mean.
     """
@@ -95,7 +95,8 @@ def _normalised(states: Tensor) -> Tensor:
     return states * states.square().mean(-1, keepdim=True).clamp_min(1e-12).rsqrt()
 
 
-def _pooled(states: Tensor, is_closed: Tensor) -> Tensor:  # (B, 2, H)
+def pooled(states: Tensor, is_closed: Tensor) -> Tensor:  # (B, R, H), (B, R) -> (B, 2, H)
+    """The state at the last token of each answer, and the mean over its tokens."""
     states, n_tokens = states.float(), is_closed.sum(1)
     last = states[torch.arange(len(states), device=states.device), n_tokens - 1]
     mean = (states * is_closed.unsqueeze(-1)).sum(1) / n_tokens.unsqueeze(-1)
