@@ -273,10 +273,11 @@ class LoadedModel:
             closed_ids: (B, R), right-padded; each answer ends with its stop token.
             is_closed: (B, R), True up to and including the stop token.
             layers: Numbers of layers, the lowest 1; after the last, `n_layers`, comes what the
-                output head reads.
+                output head reads. Those above the highest are not computed.
         """
         inner = [n - 1 for n in layers if n < self.n_layers]
-        with self._blocks.kept(inner) as outputs:
+        above = dict.fromkeys(range(max(layers), self.n_layers), _same)
+        with self._blocks.kept(inner) as outputs, self._blocks.replaced(above):
             if self.is_encoder_decoder:
                 ids = encoder_decoder.started(self.model, closed_ids)
                 last, first = self._decoded(prompt_ids, prompt_mask, ids), 1

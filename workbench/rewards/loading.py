@@ -15,7 +15,7 @@ from workbench.cancel import CancelToken
 from workbench.data import design_folder
 from workbench.errors import UserError
 from workbench.models.loading import LoadedModel
-from workbench.rewards import neural
+from workbench.rewards import neural, probe_reward
 from workbench.rewards.base import Scorer
 from workbench.rewards.design import DesignedReward
 from workbench.rewards.parts import making
@@ -94,7 +94,17 @@ def design(place: Place, folder: Path, chosen: Sequence[int] | None = None) -> D
     return DesignedReward(some, loaded, place.base, numbers)
 
 
+def _probe(place: Place, folder: Path) -> Scorer:
+    told, _ = probe_reward.read(folder)
+    base = place.base
+    # Of the same name with other weights: there is no other base to look for.
+    if told.base_digest != base.info.digest and told.base != base.info.name:
+        base = place.find_base(told.base, told.base_digest)
+    return probe_reward.ProbeReward.load(place.base, folder, base)
+
+
 _KINDS: Mapping[str, Callable[[Place, Path], Scorer]] = {
     design_folder.DESIGN: design,
+    probe_reward.FILE: _probe,
     "adapter_config.json": _network,
 }

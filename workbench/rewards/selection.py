@@ -8,7 +8,7 @@ NumPy only: the probes are small, and a pool is put in order within a second.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,23 +25,42 @@ _NEARLY = 1e-8
 
 
 def compact(features: Floats, n_components: int = N_COMPONENTS) -> Floats:
-    """Answers in the directions in which they differ most: (A, D) -> (A, k).
+    """Answers in the directions in which they differ most: (A, D) -> (A, k)."""
+    return directions(features, n_components).of(features)
+
+
+class Directions(NamedTuple):
+    """A few directions in a space of features."""
+
+    centre: Floats  # (D,)
+    axes: Floats  # (D, k)
+
+    def of(self, features: Floats) -> Floats:
+        """(A, D) -> (A, k)."""
+        return np.asarray((features - self.centre) @ self.axes, dtype=np.float64)
+
+
+def directions(features: Floats, n_components: int = N_COMPONENTS) -> Directions:
+    """The directions in which answers (A, D) differ most.
 
     Principal components of standardised features, as long as they are: to whiten them costs a
     probe a tenth of its accuracy. On the whole they are scaled to a mean squared length of 1, so
     that one ridge suits every model.
     """
-    centred = features - features.mean(0)
+    centre = features.mean(0)
+    centred = features - centre
     spread = centred.std(0)
-    centred = centred / np.where(spread > 0, spread, 1.0)
+    spread = np.where(spread > 0, spread, 1.0)
+    centred = centred / spread
     if len(centred) <= centred.shape[1]:
         values, vectors = np.linalg.eigh(centred @ centred.T)
-        components = vectors * np.sqrt(np.clip(values, 0.0, None))
+        is_some = values > values[-1] * _NEARLY
+        axes = centred.T @ (vectors[:, is_some] / np.sqrt(values[is_some]))
     else:
-        components = centred @ np.linalg.eigh(centred.T @ centred)[1]
-    components = components[:, ::-1][:, :n_components]  # eigenvalues come ascending
-    length = float(np.sqrt((components**2).sum(1).mean()))
-    return np.asarray(components / (length or 1.0), dtype=np.float64)
+        values, axes = np.linalg.eigh(centred.T @ centred)
+    axes = axes[:, ::-1][:, :n_components]  # eigenvalues come ascending
+    length = float(np.sqrt(((centred @ axes) ** 2).sum(1).mean())) if axes.size else 1.0
+    return Directions(centre, axes / spread[:, None] / (length or 1.0))
 
 
 def fit_probe(differences: Floats, is_first: Floats, ridge: float = RIDGE) -> Floats:
