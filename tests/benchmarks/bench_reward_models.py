@@ -73,9 +73,7 @@ def main() -> None:
 def measure(options: argparse.Namespace, room: Path, results: Path) -> None:
     """Every method with every seed that the file of results does not have yet."""
     known = {(r["method"], r["seed"]) for r in read(results)}
-    missing = [
-        (m, s) for m in options.methods for s in range(options.seeds) if (m, s) not in known
-    ]
+    missing = [(m, s) for m in options.methods for s in range(options.seeds) if (m, s) not in known]
     if not missing:
         return
     from workbench.app.workspace import prepare_torch

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from workbench.app.features import depths
 from workbench.cancel import CancelToken
 from workbench.data.chat_template import decode_answer, encode_answer, encode_prompt
 from workbench.data.formats.preferences import read_preferences
@@ -137,7 +139,7 @@ class Lower:
             for side, answer in enumerate(row[1:])
         }
         ends = np.cumsum([0, *map(_size, self._rows)])
-        self._slices = [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        self._slices = [slice(a, b) for a, b in pairwise(ends.tolist())]
         done = room / "features.npy"
         mode: Any = "r+" if done.is_file() else "w+"
         shape = (int(ends[-1]), model.hidden_size)
@@ -149,7 +151,7 @@ class Lower:
     @torch.no_grad()
     def _compute(self) -> np.ndarray[Any, Any]:
         """Read every pair once, those of one length together."""
-        layers = features.depths(self.model.n_layers)
+        layers = depths(self.model.n_layers)
         order = sorted(range(len(self._rows)), key=lambda k: -_size(self._rows[k]))
         found = np.zeros(
             (len(self._rows), 2, len(layers), 2, self.model.hidden_size), dtype=np.float16
@@ -205,7 +207,9 @@ class Lower:
         packed = pack([self._rows[k] for k in numbers])
         below = torch.zeros(*packed.ids.shape, self.model.hidden_size)
         for i, k in enumerate(numbers):
-            below[i, : _size(self._rows[k])] = torch.from_numpy(np.array(self._file[self._slices[k]]))
+            below[i, : _size(self._rows[k])] = torch.from_numpy(
+                np.array(self._file[self._slices[k]])
+            )
         with self.model._blocks.replaced(dict.fromkeys(range(self.n_layers), lambda _: below)):
             states = self._read(packed)
         rows = torch.tensor([numbers.index(k) for k, _ in places])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.app import scorers
-from workbench.app.features import cached
+from workbench.app.features import Answers, cached, last_states
 from workbench.app.planning import reward_source
 from workbench.app.workspace import MIN_PAIRS, Workspace, require_model
 from workbench.cancel import CancelToken
@@ -227,15 +227,10 @@ def differences_of(
     ws: Workspace, model: LoadedModel, pairs: Sequence[Comparison], cancel: CancelToken
 ) -> Generator[Event, None, Floats]:
     """Features of the first answers less those of the second, (N, k)."""
-    from workbench.rewards.features import answer_features
-
-    def compute(answers: Sequence[Any]) -> NDArray[Any]:
-        return answer_features(model, [p for p, _ in answers], [text for _, text in answers])
-
-    name = f"features-{model.info.digest[:16]}"
-    features = yield from _of_answers(ws, name, pairs, compute, cancel)
-    places = {i: k for k, i in enumerate(features)}
-    compact = selection.compact(np.stack(list(features.values())))
+    ids, answers = _answers_of(ws, pairs)
+    features = yield from last_states(ws, model, answers, cancel)
+    places = {i: k for k, i in enumerate(ids)}
+    compact = selection.compact(features)
     first = compact[[places[pair.first_id] for pair in pairs]]
     return np.asarray(first - compact[[places[pair.second_id] for pair in pairs]])
 
@@ -253,26 +248,21 @@ def _reward_margins(
         def compute(answers: Sequence[Any]) -> NDArray[Any]:
             return np.array([reward.score_texts(*zip(*answers, strict=True))]).T
 
-        scores = yield from _of_answers(ws, f"scores-run-{scorer.id:04}", pairs, compute, cancel)
-    margins = [scores[pair.first_id][0] - scores[pair.second_id][0] for pair in pairs]
+        ids, answers = _answers_of(ws, pairs)
+        name = f"scores-run-{scorer.id:04}"
+        found = yield from cached(ws, name, answers, compute, cancel)
+    scores = dict(zip(ids, found[:, 0].astype(np.float64), strict=True))
+    margins = [scores[pair.first_id] - scores[pair.second_id] for pair in pairs]
     return np.array(margins, dtype=np.float64)
 
 
-def _of_answers(
-    ws: Workspace,
-    name: str,
-    pairs: Sequence[Comparison],
-    compute: Callable[[Sequence[Any]], NDArray[Any]],
-    cancel: CancelToken,
-) -> Generator[Event, None, Mapping[int, Floats]]:
-    """What `compute` says of the answers of some pairs, by answer."""
+def _answers_of(ws: Workspace, pairs: Sequence[Comparison]) -> tuple[list[int], Answers]:
+    """The answers of some pairs, each once, by id, with their prompts."""
     prompt_of = {i: pair.prompt_id for pair in pairs for i in (pair.first_id, pair.second_id)}
     ids = sorted(prompt_of)
     prompts = {p.id: p for p in ws.experiment.prompts.get_many(sorted(set(prompt_of.values())))}
     texts = ws.experiment.completions.texts_of(ids)
-    answers = [(prompts[prompt_of[i]].messages, texts[i]) for i in ids]
-    values = yield from cached(ws, name, answers, compute, cancel)
-    return dict(zip(ids, values, strict=True))
+    return ids, [(prompts[prompt_of[i]].messages, texts[i]) for i in ids]
 
 
 def _sentence(n_ordered: int, n_same: int) -> str:

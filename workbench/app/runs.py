@@ -89,7 +89,8 @@ def resume(ws: Workspace, run_id: int) -> Job:
         UserError: The run is no such run, or what it needs is gone.
     """
     run = ws.run(run_id)
-    if run.kind == "evaluation" or run.status not in _RESUMABLE:
+    is_quick = run.kind == "evaluation" or run.algorithm == algorithms.PROBE.name
+    if is_quick or run.status not in _RESUMABLE:
         raise UserError(
             f"{run.name} cannot be resumed: it is {run.status}.",
             "Only training runs that were stopped, interrupted or failed can go on.",

@@ -97,6 +97,7 @@ TEXT_METRICS = Method("text-metrics", "Text metrics")
 SAFETY = Method("safety", "Safety")
 GATE = Method("gate", "Regression gate")
 DESIGN = Method("design", "Reward design")
+PROBE = Method("probe", "Probe")
 
 REWARD = Algorithm(
     "reward",

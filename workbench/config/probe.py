@@ -8,6 +8,13 @@ from workbench.config.spec import Settings, hyper
 
 ProbeKind = Literal["logistic", "ridge", "svm", "mlp"]
 LearnFrom = Literal["pairs", "ratings"]
+Pooling = Literal["last", "mean"]
+POOLINGS: tuple[Pooling, ...] = ("last", "mean")
+"""The state at the stop token, and the mean over the answer's tokens.
+
+The last state is what a reward head reads; the mean tells more of a model whose last state was
+never trained to sum up.
+"""
 
 _PLACE = "Where it reads"
 

@@ -6,13 +6,13 @@ B answers, R response tokens, L layers, H hidden size.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from workbench.config.probe import POOLINGS
 from workbench.data.chat_template import encode_answer
 from workbench.data.records import Message
 from workbench.models import adapters
@@ -20,23 +20,9 @@ from workbench.models.decoding import pad_answers, pad_prompts
 from workbench.models.loading import LoadedModel
 
 _TOKENS_AT_ONCE = 4096
-_PARTS = (2, 3, 4, 5, 6)  # sixths of the layers: what is good or bad is not yet seen lower down
-
-Pooling = Literal["last", "mean"]
-POOLINGS: tuple[Pooling, ...] = ("last", "mean")
-"""The state at the stop token, and the mean over the answer's tokens.
-
-The last state is what a reward head reads; the mean tells more of a model whose last state was
-never trained to sum up.
-"""
 
 Floats32 = NDArray[np.float32]
 Encoded = tuple[list[int], list[int]]
-
-
-def depths(n_layers: int) -> tuple[int, ...]:
-    """The layers whose states are kept, the lowest layer being 1; the last is always there."""
-    return tuple(sorted({max(1, round(n_layers * part / 6)) for part in _PARTS}))
 
 
 def answer_features(
@@ -57,9 +43,7 @@ def answer_features(
 
 
 @torch.no_grad()
-def features_of_ids(
-    model: LoadedModel, rows: Sequence[Encoded], layers: Sequence[int]
-) -> Floats32:
+def features_of_ids(model: LoadedModel, rows: Sequence[Encoded], layers: Sequence[int]) -> Floats32:
     """As `answer_features`, of prompts and answers given as token ids, stop token included."""
     rows = [_fitting(model, row) for row in rows]
     order = sorted(range(len(rows)), key=lambda i: -_length(rows[i]))

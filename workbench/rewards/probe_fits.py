@@ -6,16 +6,15 @@ counts for a member, so that bootstrap draws and folds are one call.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from workbench.config.probe import ProbeKind
 from workbench.errors import UserError
-from workbench.objectives.preference import bradley_terry_nll
 from workbench.rewards.selection import Directions, fit_weighted
 
 Floats = NDArray[np.float64]
@@ -166,6 +165,7 @@ def _svm(points: Floats, labels: Labels, counts: Floats, strength: float, seed: 
         "fit_intercept": False,
         "dual": False,
         "random_state": seed,
+        "tol": 1e-8,
         "max_iter": 5000,
     }
     inputs, targets = labels.rows(points)
@@ -184,6 +184,10 @@ def _svm(points: Floats, labels: Labels, counts: Floats, strength: float, seed: 
 
 def _mlp(points: Floats, labels: Labels, counts: Floats, strength: float, seed: int) -> Network:
     """Bradley and Terry's likelihood of a hidden layer of 16 tanh units, λ/2 · ‖weights‖², Adam."""
+    import torch  # the other kinds do without, beside the worker
+
+    from workbench.objectives.preference import bradley_terry_nll
+
     assert labels.second is not None
     n_members, k = len(counts), points.shape[1]
     generator = torch.Generator().manual_seed(seed)
@@ -210,6 +214,11 @@ def _mlp(points: Floats, labels: Labels, counts: Floats, strength: float, seed: 
 
 def _linear(weights: Floats) -> Network:
     return Network(weights, np.zeros(len(weights)))
+
+
+def has_sklearn() -> bool:
+    """Whether support vector machines can be fitted."""
+    return importlib.util.find_spec("sklearn") is not None
 
 
 def _sklearn_svm() -> Any:

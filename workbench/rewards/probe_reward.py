@@ -13,12 +13,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from workbench.config.probe import ProbeKind
+from workbench.config.probe import POOLINGS, Pooling, ProbeKind
 from workbench.data.chat_template import decode_answer, encode_answer
 from workbench.data.records import Message
 from workbench.errors import UserError
 from workbench.models.loading import LoadedModel
-from workbench.rewards.features import POOLINGS, Encoded, features_of_ids
+from workbench.rewards.features import Encoded, features_of_ids
 from workbench.rewards.probe_fits import Network
 from workbench.rewards.probes import Probe, require_finite
 
@@ -36,7 +36,7 @@ class ProbeFile(BaseModel):
     version: Literal[1] = 1
     kind: ProbeKind
     layer: int
-    pooling: Literal["last", "mean"]
+    pooling: Pooling
     strength: float
     base: str
     base_digest: str
@@ -85,7 +85,11 @@ class ProbeReward:
     """
 
     def __init__(
-        self, base: LoadedModel, probe: Probe, name: str = "probe", policy: LoadedModel | None = None
+        self,
+        base: LoadedModel,
+        probe: Probe,
+        name: str = "probe",
+        policy: LoadedModel | None = None,
     ) -> None:
         self.base = base
         self.probe = probe

@@ -16,10 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.config.probe import ProbeKind, ProbeSettings
+from workbench.config.probe import POOLINGS, Pooling, ProbeKind, ProbeSettings
 from workbench.errors import UserError
 from workbench.objectives.intervals import clustered_wilson
-from workbench.rewards.features import POOLINGS, Pooling
 from workbench.rewards.probe_fits import Floats, Ints, Labels, Network, fit
 from workbench.rewards.selection import Directions, directions, fit_probe
 
@@ -144,9 +143,7 @@ def best_view(views: Sequence[View], labels: Labels, seed: int) -> int:
     return int(np.argmin(losses))
 
 
-def choose_strength(
-    kind: ProbeKind, view: View, labels: Labels, settings: ProbeSettings
-) -> float:
+def choose_strength(kind: ProbeKind, view: View, labels: Labels, settings: ProbeSettings) -> float:
     """The regularisation with which this kind tells most of what is held out."""
     if settings.strength:
         return settings.strength
@@ -184,7 +181,7 @@ def by_view(views: Sequence[View], labels: Labels, seed: int) -> list[Accuracy]:
 
 
 def by_size(
-    kind: ProbeKind, view: View, labels: Labels, choice: Choice, sizes: Sequence[int], seed: int
+    kind: ProbeKind, view: View, labels: Labels, strength: float, sizes: Sequence[int], seed: int
 ) -> list[Accuracy]:
     """What is told of each fold when only so many of the other labels are learned from.
 
@@ -197,7 +194,7 @@ def by_size(
         counts = np.zeros((N_FOLDS, len(fold)))
         for k in range(N_FOLDS):
             counts[k, [i for i in order if fold[i] != k][:size]] = 1.0
-        network = fit(kind, view.points, labels, counts, choice.strength, seed)
+        network = fit(kind, view.points, labels, counts, strength, seed)
         wins, _ = _told(network, view, labels, fold)
         found.append(accuracy_of(wins, labels.groups))
     return found

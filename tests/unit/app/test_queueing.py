@@ -70,9 +70,9 @@ def test_the_second_time_only_what_is_new_is_computed(pool: Workspace, monkeypat
     computed: list[int] = []
     real = model_features.answer_features
 
-    def counting(model, prompts, texts):
+    def counting(model, prompts, texts, layers):
         computed.append(len(texts))
-        return real(model, prompts, texts)
+        return real(model, prompts, texts, layers)
 
     monkeypatch.setattr(model_features, "answer_features", counting)
     before = put(pool, strategy="diversity")

@@ -12,7 +12,7 @@ from workbench.data.chat_template import encode_answer
 from workbench.data.records import Message
 from workbench.models import adapters
 from workbench.models.decoding import pad_answers, pad_prompts
-from workbench.rewards.features import answer_features, depths
+from workbench.rewards.features import answer_features
 
 PROMPTS = [(Message("user", "w1 w2 w3"),), (Message("user", "w5"),), (Message("user", "w5"),)]
 TEXTS = ["w4 w4 w7", "", "w1 w2 w3 w4 w5 w6"]
@@ -66,12 +66,6 @@ def test_inner_layers_are_those_of_transformers(tmp_path, kind) -> None:
     # Reading the layers above as well changes nothing below.
     with_last = answer_features(model, PROMPTS, TEXTS, [*inner, model.n_layers])
     assert np.array_equal(with_last[:, :-1], found)
-
-
-def test_depths_rise_to_the_last_layer() -> None:
-    assert depths(30) == (10, 15, 20, 25, 30)
-    assert depths(2) == (1, 2)
-    assert depths(1) == (1,)
 
 
 def test_what_does_not_fit_the_context_is_cut(tmp_path) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from PySide6.QtWidgets import QLabel, QSplitter
 
 from workbench.config import algorithms
-from workbench.config.algorithms import BEST_OF_N
+from workbench.config.algorithms import BEST_OF_N, PROBE
 from workbench.config.best_of_n import BestOfNSettings
 from workbench.config.evaluation import EvaluationSettings
+from workbench.config.probe import ProbeSettings
 from workbench.config.spec import Settings
 from workbench.config.toml import fields
 from workbench.data.records import Run
@@ -33,6 +34,8 @@ def settings_of(run: Run) -> Iterator[Fact]:
 def _model_of(run: Run) -> type[Settings]:
     if run.kind == "evaluation":
         return BestOfNSettings if run.algorithm == BEST_OF_N.name else EvaluationSettings
+    if run.algorithm == PROBE.name:
+        return ProbeSettings
     return algorithms.find(run.algorithm).settings
 
 
