@@ -25,15 +25,20 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tests.benchmarks import harmless_pairs, peers, subjects
+from workbench.app.features import depths
+from workbench.app.probes import KINDS
+from workbench.config.probe import POOLINGS, ProbeKind, ProbeSettings
 from workbench.objectives.intervals import wilson
+from workbench.rewards import probes
+from workbench.rewards.probe_fits import Labels
 
 UPPER = 3  # the part of the layers that is adapted is one in so many
 HELD_OUT = 0.25
@@ -177,9 +182,36 @@ def lora(task: Task) -> dict[str, Any]:
     return {"wins": measured["wins"], "last_losses": round(mean(losses[-20:]), 4)}
 
 
+def probe(kind: ProbeKind, task: Task) -> dict[str, Any]:
+    """A probe as the program fits it to the training pairs, on features that are there already."""
+    settings = ProbeSettings(members=0, seed=task.seed)
+    features = task.lower.features.astype(np.float32)
+    layers = depths(task.lower.model.n_layers)
+    n = len(task.train)
+    labels = Labels(
+        np.arange(0, 2 * n, 2),
+        np.arange(1, 2 * n, 2),
+        np.ones(n),
+        np.array([task.pairs.preferences[i].prompt.id for i in task.train]),
+    )
+    own = features[task.train].reshape(-1, *features.shape[2:])
+    fitted = probes.fit_probe_on(kind, probes.views_of(own, layers, settings), labels, settings)
+    read = features[task.test][:, :, layers.index(fitted.layer), POOLINGS.index(fitted.pooling)]
+    scores = [fitted.scores(read[:, side])[0] for side in range(2)]
+    margins = scores[0] - scores[1]
+    return {
+        "wins": float(((np.sign(margins) + 1) / 2).sum()),
+        "layer": fitted.layer,
+        "pooling": fitted.pooling,
+        "strength": fitted.strength,
+        "heldout_loss": round(float(np.logaddexp(0.0, -margins).mean()), 4),
+    }
+
+
 METHODS: Mapping[str, Callable[[Task], dict[str, Any]]] = {
     "random": at_random,
     "length": by_length,
+    **{kind: partial(probe, kind) for kind in KINDS},
     "lora": lora,
 }
 
@@ -218,8 +250,6 @@ def student(values: list[float]) -> tuple[float, float, float]:
 def _cell(value: float, low: float, high: float) -> str:
     return f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
-
-Floats = NDArray[np.float64]
 
 if __name__ == "__main__":
     main()

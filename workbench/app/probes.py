@@ -69,17 +69,18 @@ class Report:
     """What probes tell of the labels so far.
 
     Attributes:
-        model_digest: Of the base whose states were read.
+        model: The name or path by which the base was chosen.
         n_said: Judgements there were, to see whether others have come.
         n_labels: Pairs, or ratings, that were learned from.
-        rows: Each kind, with choices made without the labels it is measured on.
+        rows: Each kind, with choices made without the labels it is measured on; kinds that were
+            not measured this time are as they were before.
         by_layer: Least squares from each layer and pooling.
         by_size: Of the first kind, with so many labels to learn from.
         seconds: Of everything.
         doubts: What is wrong or doubtful about the labels, as sentences.
     """
 
-    model_digest: str
+    model: str
     n_said: int
     n_labels: int
     rows: tuple[Row, ...]
@@ -97,7 +98,7 @@ class Report:
 class _Material:
     """Labels, and the answers that they are about."""
 
-    answers: list[tuple[Sequence[Message], str]]
+    answers: Sequence[tuple[Sequence[Message], str]]
     labels: Labels
     facts: dict[str, object]
 
@@ -127,7 +128,7 @@ def report(ws: Workspace) -> Report | None:
     if not values or values.get("version") != _VERSION:
         return None
     return Report(
-        model_digest=values["model_digest"],
+        model=values["model"],
         n_said=values["n_said"],
         n_labels=values["n_labels"],
         rows=tuple(Row(**{**r, "accuracy": Share(**r["accuracy"])}) for r in values["rows"]),
@@ -146,9 +147,7 @@ def is_due(ws: Workspace) -> bool:
     if n_decided < MIN_PAIRS:
         return False
     found = report(ws)
-    if found is None or found.n_said != n_said(ws):
-        return True
-    return found.model_digest != ws.model_info().digest
+    return found is None or (found.n_said, found.model) != (n_said(ws), ws.selected_model)
 
 
 def n_said(ws: Workspace) -> int:
@@ -179,8 +178,11 @@ def measure(
     rows, by_layer, by_size = _measured(
         known, material.labels, settings, _possible(kinds, settings), cancel or CancelToken()
     )
+    before = report(ws)
+    if before is not None and before.model == ws.selected_model:
+        rows += [row for row in before.rows if row.kind not in {r.kind for r in rows}]
     found = Report(
-        model_digest=info.digest,
+        model=ws.selected_model,
         n_said=n,
         n_labels=len(material.labels.first),
         rows=tuple(rows),

@@ -10,7 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.cli import designs, doctor, judging, parser, preferences, quality, reward_report
+from workbench.cli import (
+    designs,
+    doctor,
+    judging,
+    parser,
+    preferences,
+    probes,
+    quality,
+    reward_report,
+)
 from workbench.cli.following import Outcome, follow, interruptible, outcome_of, stop_if_paused
 from workbench.cli.plan import show_plan
 from workbench.cli.show import Show
@@ -419,6 +428,7 @@ _COMMANDS: dict[str, Callable[[Workspace, argparse.Namespace, Show], Outcome]] =
     "judge": _judge,
     "quality": quality.report,
     "queue": _queue,
+    "reward probe": probes.probe,
     **{f"train {name}": _train for name in parser.TRAINING},
     "doctor": doctor.report,
     "reward design": designs.design,

@@ -10,7 +10,7 @@ from functools import partial
 from typing import NoReturn
 
 from workbench import __version__
-from workbench.cli import designs, doctor, judging, preferences, quality, reward_report
+from workbench.cli import designs, doctor, judging, preferences, probes, quality, reward_report
 from workbench.cli.options import SettingsFlags
 from workbench.config.algorithms import ALGORITHMS, REWARD
 from workbench.config.annotator import AnnotatorSettings
@@ -208,6 +208,10 @@ def _add_training(commands: argparse._SubParsersAction[_Parser]) -> None:
         rewards, "report", "accuracy, calibration, baselines, a verdict", key="reward report"
     )
     reward_report.add_flags(card)
+    probing = _command(
+        rewards, "probe", "small models on the base's states, in seconds", key="reward probe"
+    )
+    probes.add_flags(probing)
 
     evaluate = _command(commands, "evaluate", "compare base and trained policy")
     evaluate.add_argument("--run", type=int, help="policy run (default: the newest)")

@@ -151,7 +151,7 @@ def _ridge(points: Floats, labels: Labels, counts: Floats, strength: float, _see
     penalty = strength * np.eye(inputs.shape[1])
     bend = np.stack([(inputs.T * row) @ inputs for row in counts]) + penalty
     slope = (counts * targets) @ inputs
-    return _linear(np.linalg.solve(bend, slope[..., None])[..., 0])
+    return _linear(np.asarray(np.linalg.solve(bend, slope[..., None])[..., 0], dtype=np.float64))
 
 
 def _svm(points: Floats, labels: Labels, counts: Floats, strength: float, seed: int) -> Network:

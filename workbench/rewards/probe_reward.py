@@ -119,13 +119,13 @@ class ProbeReward:
         self, prompts: Sequence[Sequence[Message]], answers: Sequence[Sequence[int]]
     ) -> list[float]:
         """One score per answer given as token ids of the policy."""
-        return self._members(self._encoded(prompts, answers))[0].tolist()
+        return _listed(self._members(self._encoded(prompts, answers))[0])
 
     def score_texts(
         self, prompts: Sequence[Sequence[Message]], texts: Sequence[str]
     ) -> list[float]:
         """One score per answer given as text."""
-        return self._members(self._encoded_texts(prompts, texts))[0].tolist()
+        return _listed(self._members(self._encoded_texts(prompts, texts))[0])
 
     def score_with_spread(
         self, prompts: Sequence[Sequence[Message]], answers: Sequence[Sequence[int]]
@@ -141,7 +141,7 @@ class ProbeReward:
                 f"{self.name} was kept without an ensemble, so its scores have no spread.",
                 "Keep it again with Ensemble at 16.",
             )
-        return members[0].tolist(), members[1:].std(0, ddof=1).tolist()
+        return _listed(members[0]), _listed(members[1:].std(0, ddof=1))
 
     def _members(self, rows: Sequence[Encoded]) -> Floats:
         """(M, B), member 0 first."""
@@ -174,6 +174,10 @@ class ProbeReward:
             (self.base.encode_prompt(prompt), encode_answer(tokenizer, text, stop_id))
             for prompt, text in zip(prompts, texts, strict=True)
         ]
+
+
+def _listed(values: Floats) -> list[float]:
+    return [float(value) for value in values]
 
 
 def _check_shapes(network: Network, hidden_size: int) -> None:

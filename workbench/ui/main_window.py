@@ -22,6 +22,7 @@ from workbench.ui.leaving import LeaveDialog, running_training
 from workbench.ui.page_stack import ENTRIES, PageStack
 from workbench.ui.pages import GROUPS
 from workbench.ui.pages.page import Page, UiContext
+from workbench.ui.probe_keeper import ProbeKeeper
 from workbench.ui.queue_keeper import QueueKeeper
 from workbench.ui.rank_dock import WIDTH, RankDock
 from workbench.ui.rank_panel import RankPanel
@@ -111,6 +112,7 @@ class MainWindow(QMainWindow):
     def _connect(self) -> None:
         self._bind_commands()
         JobNews(self.bridge, self.job_bar, self.navigation, self.banner, self.ws.path, self)
+        ProbeKeeper(self.ws, self.context, self.dock)
         self._show_keys()
         self.bridge.experiment_changed.connect(self.refresh)
         self.navigation.chosen.connect(self.show_page)

@@ -42,7 +42,9 @@ class RankDock(QDockWidget):
         head.setProperty("dockhead", True)
         row = QHBoxLayout(head)
         row.setContentsMargins(12, 4, 8, 4)
+        self._note = label("", "muted")
         row.addWidget(label(self.tr("Rank"), "card-title"), 1)
+        row.addWidget(self._note)
         row.addWidget(self._button)
         self.setTitleBarWidget(head)
         self.setWidget(panel)
@@ -50,6 +52,11 @@ class RankDock(QDockWidget):
         panel.restore_wanted.connect(self.toggle_maximised)
         theme().changed.connect(self._tint)
         self._tint()
+
+    def tell(self, note: str, tip: str = "") -> None:
+        """One quiet line in the head, or none."""
+        self._note.setText(note)
+        self._note.setToolTip(tip)
 
     def _name_key(self) -> None:
         key = self._actions.key("rank.maximise")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.app import judge_agreement
-from workbench.app.features import cached
+from workbench.app.features import last_states
 from workbench.app.judge_records import judges
 from workbench.app.report_card.pairs import Pairs, policy_answers, said_again
 from workbench.app.workspace import Workspace
@@ -273,16 +273,9 @@ class Measuring:
 
     def _features(self, kept: Sequence[Judged]) -> Told[Floats]:
         """Features of the answers of what was learned from, of the pairs, and of the policy."""
-        from workbench.rewards.features import answer_features
-
-        def compute(some: Sequence[Any]) -> NDArray[Any]:
-            return answer_features(self.model, [p for p, _ in some], [text for _, text in some])
-
         answers = [answer for pair in (*self.learn, *kept) for answer in _answers(pair)]
         answers += [(answer.messages, answer.text) for answer in self.policy]
-        reading = cached(
-            self.ws, f"features-{self.model.info.digest[:16]}", answers, compute, self.cancel
-        )
+        reading = last_states(self.ws, self.model, answers, self.cancel)
         with self.model.checking(self.cancel.raise_if_cancelled):
             while True:
                 try:

@@ -21,6 +21,7 @@ from workbench.ui.pages.live_charts import LiveCharts
 from workbench.ui.pages.live_run import LiveRun
 from workbench.ui.pages.memory_card import MemoryCard
 from workbench.ui.pages.page import UiContext
+from workbench.ui.pages.probes import ProbesTab
 from workbench.ui.pages.reward_report import ReportTab
 from workbench.ui.pages.reward_tab import RewardTab
 from workbench.ui.pages.rows import Column, RowsView
@@ -31,7 +32,10 @@ from workbench.ui.pages.verdict_banner import VerdictBanner
 from workbench.ui.pages.wording import MISSING, moment, percent_interval, status, status_badge
 from workbench.ui.widgets import Badge, Card, EmptyState, PageHeader, button
 
-TABS: tuple[type[RewardTab], ...] = (ReportTab,)
+TABS: tuple[type[RewardTab], ...] = (
+    ReportTab,
+    ProbesTab,
+)
 CHARTS = ("reward/loss", "reward/accuracy", "reward/heldout_accuracy")
 
 
