@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
@@ -256,36 +256,16 @@ class LoadedModel:
             last = prompt_ids.shape[1] - 1 + is_closed.sum(1)
         return states[torch.arange(len(states), device=states.device), last]
 
-    @torch.no_grad()
-    def layer_states(
-        self,
-        prompt_ids: Tensor,
-        prompt_mask: Tensor,
-        closed_ids: Tensor,
-        is_closed: Tensor,
-        layers: Sequence[int],
-    ) -> dict[int, Tensor]:
-        """States (B, R, H) at the tokens of answers, after some layers, in one forward pass.
+    @contextmanager
+    def keeping(self, layers: Collection[int]) -> Iterator[dict[int, Tensor]]:
+        """While open, forward passes leave here what comes out of layers, counted from 0.
 
-        Args:
-            prompt_ids: (B, P), left-padded.
-            prompt_mask: (B, P), True on prompt tokens.
-            closed_ids: (B, R), right-padded; each answer ends with its stop token.
-            is_closed: (B, R), True up to and including the stop token.
-            layers: Numbers of layers, the lowest 1; after the last, `n_layers`, comes what the
-                output head reads. Those above the highest are not computed.
+        Those above the highest are not computed.
         """
-        inner = [n - 1 for n in layers if n < self.n_layers]
-        above = dict.fromkeys(range(max(layers), self.n_layers), _same)
-        with self._blocks.kept(inner) as outputs, self._blocks.replaced(above):
-            if self.is_encoder_decoder:
-                ids = encoder_decoder.started(self.model, closed_ids)
-                last, first = self._decoded(prompt_ids, prompt_mask, ids), 1
-            else:
-                last = self._joined(prompt_ids, prompt_mask, closed_ids, is_closed, None)
-                first = prompt_ids.shape[1]
-        found = {n + 1: outputs[n][:, first:] for n in inner}
-        return found | {n: last[:, first:] for n in layers if n == self.n_layers}
+        above = range(max(layers, default=self.n_layers - 1) + 1, self.n_layers)
+        with self._blocks.kept(layers) as outputs:
+            with self._blocks.replaced(dict.fromkeys(above, _same)):
+                yield outputs
 
     def _joined(
         self,

@@ -60,12 +60,19 @@ def features_of_ids(model: LoadedModel, rows: Sequence[Encoded], layers: Sequenc
 def _of_batch(model: LoadedModel, rows: Sequence[Encoded], layers: Sequence[int]) -> Floats32:
     prompt_ids, prompt_mask = pad_prompts(model, [prompt for prompt, _ in rows])
     closed_ids, is_closed = pad_answers(model, [answer for _, answer in rows])
-    with adapters.active(model, None):
-        states = model.layer_states(prompt_ids, prompt_mask, closed_ids, is_closed, layers)
-    found = [
-        pooled(states[n] if n == model.n_layers else normalised(states[n]), is_closed)
-        for n in layers
-    ]
+    # One column more: state t is the one before token t, so the last comes before the padding.
+    ids = torch.nn.functional.pad(closed_ids, (0, 1), value=model.pad_id)
+    is_response = torch.nn.functional.pad(is_closed, (0, 1), value=False)
+    wanted = [n - 1 for n in layers]
+    with adapters.active(model, None), model.keeping(wanted) as outputs:
+        last = model.response_states(prompt_ids, prompt_mask, ids, is_response)[:, 1:]
+    start = 1 if model.is_encoder_decoder else prompt_ids.shape[1]
+    found = []
+    for n in layers:
+        states = last
+        if n < model.n_layers:
+            states = normalised(outputs[n - 1][:, start : start + closed_ids.shape[1]])
+        found.append(pooled(states, is_closed))
     features: Floats32 = torch.stack(found, dim=1).cpu().numpy()
     return features
 

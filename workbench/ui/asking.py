@@ -64,9 +64,9 @@ class Asking(QObject):
         self._polling.stop()
         self._job = None
         error = job.finished.error
-        if error is None:
+        if job.finished.outcome == "done":
             self.answered.emit(job.finished.result.get("answer"))
-        else:
+        elif error is not None:
             self.failed.emit(f"{error.message} {error.hint}".strip())
 
 
