@@ -112,9 +112,9 @@ MEASURES: Mapping[str, Measure] = {
         0,
     ),
     "toxicity_words": Measure(
-        "Answers with toxic words",
+        "Toxic words",
         "%",
-        "Share of all answers that hold a word of the list.",
+        "Pairs and requests of whose answers one holds a word of the list.",
         "lower",
         1,
     ),

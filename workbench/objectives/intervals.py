@@ -175,10 +175,9 @@ def resampled_counts(n: int, seed: int = 0, n_resamples: int = 2000) -> Array:  
     Figures that are compared take the same counts, so that their difference is a paired one.
     """
     rng = np.random.default_rng(seed)
-    draws = rng.integers(0, n, (n_resamples, n))
-    counts = np.zeros((n_resamples, n))
-    np.add.at(counts, (np.arange(n_resamples)[:, None], draws), 1.0)
-    return counts
+    draws = rng.integers(0, n, (n_resamples, n)) + n * np.arange(n_resamples)[:, None]
+    counts = np.bincount(draws.ravel(), minlength=n_resamples * n)
+    return counts.reshape(n_resamples, n).astype(np.float64)
 
 
 def percentile_interval(values: Array, level: float = 0.95) -> tuple[float, float]:
