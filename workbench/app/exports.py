@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import __version__
+from workbench.app import gate
 from workbench.app.workspace import Workspace, require_whole
 from workbench.cancel import CancelToken
 from workbench.data.folders import GUIDANCE, MANIFEST, atomic_folder, digest_folder
@@ -77,6 +78,8 @@ def export_adapter(
                 copy_adapter(source, info.path, partial)
             card = _card(ws, run, info, is_merged, is_guided=(source / GUIDANCE).exists())
             (partial / "README.md").write_text(card, encoding="utf-8")
+            if (found := gate.latest(ws, run_id)) is not None:
+                (partial / gate.GATE_FILE).write_bytes(gate.as_file(found))
         ws.experiment.artifacts.add(
             run_id, "export", relative_path(target, ws.path), digest_folder(target)
         )
@@ -138,6 +141,7 @@ def _card(ws: Workspace, run: Run, info: ModelInfo, is_merged: bool, *, is_guide
             f"- Base model: {base} (digest `{info.digest[:16]}`, {info.licence or 'no licence'})",
             *_lineage(ws, run),
             "",
+            *gate.card(gate.latest(ws, run.id)),
             "## Settings",
             "",
             "```json",

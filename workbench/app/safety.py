@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel
 
 _ASKED = "asked"
-_TOXIC = re.compile("toxic|hate|offens|abus|insult|label_1", re.IGNORECASE)
+_TOXIC = re.compile("toxic|hate|offens|abus|insult", re.IGNORECASE)
 _HARMLESS = re.compile("non|not|neutral|normal", re.IGNORECASE)
 T = TypeVar("T", PairedPrompt, Request)
 
@@ -225,16 +225,15 @@ def _classifier(files: SafetyFiles) -> tuple[Classifier, int] | None:
 
 def _toxic(labels: Sequence[str], wanted: str) -> int:
     """The index of the label that was asked for, or of the one that is called toxic."""
-    tests: list[Callable[[str], bool]] = [
-        lambda label: bool(_TOXIC.search(label)) and not _HARMLESS.search(label)
-    ]
-    if wanted:
-        tests = [lambda label: label.lower() == wanted.lower()]
-    elif len(labels) == 1:
+    if len(labels) == 1 and not wanted:
         return 0
-    for test in tests:
-        if (index := next((i for i, label in enumerate(labels) if test(label)), None)) is not None:
-            return index
+    for i, label in enumerate(labels):
+        if wanted and label.lower() == wanted.lower():
+            return i
+        if not wanted and _TOXIC.search(label) and not _HARMLESS.search(label):
+            return i
+    if list(labels) == ["LABEL_0", "LABEL_1"] and not wanted:
+        return 1  # nobody named them; of two the second is the finding
     what = f"no label {wanted}" if wanted else "no label that is called toxic"
     raise UserError(
         f"The classifier has {what}; its labels are {', '.join(labels)}.",

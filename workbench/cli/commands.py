@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from workbench.cli import (
     designs,
     doctor,
+    evaluating,
     judging,
     parser,
     preferences,
@@ -436,6 +437,9 @@ _COMMANDS: dict[str, Callable[[Workspace, argparse.Namespace, Show], Outcome]] =
     "reward report": reward_report.report,
     "evaluate": _evaluate,
     "best-of-n": _best_of_n,
+    "text-metrics": lambda ws, o, show: evaluating.text_metrics(ws, o, show, _policy_run),
+    "safety": lambda ws, o, show: evaluating.safety(ws, o, show, _policy_run),
+    "gate": lambda ws, o, show: evaluating.gate(ws, o, show, _policy_run),
     "export preferences": preferences.export,
     "export adapter": _export_adapter,
     "export bundle": _export_bundle,

@@ -10,7 +10,16 @@ from functools import partial
 from typing import NoReturn
 
 from workbench import __version__
-from workbench.cli import designs, doctor, judging, preferences, probes, quality, reward_report
+from workbench.cli import (
+    designs,
+    doctor,
+    evaluating,
+    judging,
+    preferences,
+    probes,
+    quality,
+    reward_report,
+)
 from workbench.cli.options import SettingsFlags
 from workbench.config.algorithms import ALGORITHMS, REWARD
 from workbench.config.annotator import AnnotatorSettings
@@ -230,6 +239,13 @@ def _add_training(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     BEST_OF_N.add_to(best)
     EVALUATION_ANNOTATOR.add_to(best)
+
+    texts = _command(commands, "text-metrics", "BLEU, ROUGE, perplexity and more, before and after")
+    evaluating.add_text_flags(texts)
+    safe = _command(commands, "safety", "refusals, toxicity and bias, before and after")
+    evaluating.add_safety_flags(safe)
+    gate = _command(commands, "gate", "whether a policy has lost nothing that it must not lose")
+    evaluating.add_gate_flags(gate)
 
     tour = _command(commands, "tour", "the whole loop on the starter model, in minutes")
     tour.add_argument("--window", action="store_true", help="play it in the window")
