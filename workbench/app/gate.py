@@ -16,6 +16,8 @@ from workbench.errors import UserError
 from workbench.evaluation import gate
 from workbench.evaluation.gate import Check, Verdict
 
+__all__ = ["GATE_FILE", "Check", "GateResult", "as_file", "card", "check", "latest", "result"]
+
 GATE_FILE = "gate.json"
 _CHECKS, _VERDICT = "checks", "verdict"
 _WORDS: Mapping[Verdict, str] = {

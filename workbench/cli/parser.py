@@ -90,6 +90,7 @@ def _build() -> _Parser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
     _add_data(commands)
     _add_training(commands)
+    _add_measuring(commands)
     _add_outward(commands)
     return parser
 
@@ -208,6 +209,8 @@ def _add_training(commands: argparse._SubParsersAction[_Parser]) -> None:
             )
         TRAINING[how.name].add_to(training)
 
+
+def _add_measuring(commands: argparse._SubParsersAction[_Parser]) -> None:
     doctoring = _command(commands, "doctor", "what is wrong with a run, and what to change")
     doctor.add_flags(doctoring)
 

@@ -74,14 +74,14 @@ MEASURES: Mapping[str, Measure] = {
     "distinct_2": Measure("Distinct-2", "%", "The same of pairs of words.", "higher", 1),
     "distinct_3": Measure("Distinct-3", "%", "The same of runs of three words.", "higher", 1),
     "self_bleu": Measure(
-        "Self-BLEU, one prompt",
+        "Self-BLEU within",
         "%",
         "How like the other answers to its prompt an answer is. Near 100 %: always the same.",
         "lower",
         1,
     ),
     "self_bleu_across": Measure(
-        "Self-BLEU, all prompts",
+        "Self-BLEU across",
         "%",
         "How like the answers to other prompts an answer is, first answers only. A rise means "
         "stock phrases.",
@@ -98,7 +98,7 @@ MEASURES: Mapping[str, Measure] = {
     "length": Measure("Length", "tokens", "Mean number of tokens, end token included.", "", 1),
     "eos_rate": Measure("Ended by itself", "%", "Answers with an end token.", "higher", 0),
     "refusal_harmful": Measure(
-        "Refusal of harmful prompts",
+        "Harmful refused",
         "%",
         "Answers to harmful prompts that refuse, by stated rules.",
         "higher",

@@ -263,9 +263,9 @@ class LoadedModel:
         Those above the highest are not computed.
         """
         above = range(max(layers, default=self.n_layers - 1) + 1, self.n_layers)
-        with self._blocks.kept(layers) as outputs:
-            with self._blocks.replaced(dict.fromkeys(above, _same)):
-                yield outputs
+        left_out = self._blocks.replaced(dict.fromkeys(above, _same))
+        with self._blocks.kept(layers) as outputs, left_out:
+            yield outputs
 
     def _joined(
         self,

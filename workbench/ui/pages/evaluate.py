@@ -6,8 +6,8 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QBoxLayout,
     QCheckBox,
-    QComboBox,
     QFormLayout,
+    QHBoxLayout,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
@@ -22,10 +22,13 @@ from workbench.config.toml import SettingsError
 from workbench.data.records import Run
 from workbench.events import Event
 from workbench.ui.forms.settings_form import SettingsForm
+from workbench.ui.pages.evaluation_part import EvaluationPart
+from workbench.ui.pages.evaluation_tabs import EvaluationTabs
 from workbench.ui.pages.interval_plot import IntervalPlot
 from workbench.ui.pages.live_run import LiveRun
 from workbench.ui.pages.page import UiContext
 from workbench.ui.pages.pairs_card import PairsCard
+from workbench.ui.pages.policy_picker import PolicyPicker
 from workbench.ui.pages.rows import Column, RowsView
 from workbench.ui.pages.run_facts import (
     Measure,
@@ -45,7 +48,10 @@ SIDE_BY_SIDE = 900
 
 
 class EvaluatePage(RunPage):
-    """Compare a trained policy with its base and read the pairs. Calls app.evaluate."""
+    """Compare a trained policy with its base and read the pairs. Calls app.evaluate.
+
+    Text metrics, safety and the gate are further tabs, made when they are first shown.
+    """
 
     key = "evaluate"
     run_kind = "evaluation"
@@ -61,21 +67,29 @@ class EvaluatePage(RunPage):
     def _build_header(self) -> None:
         self.header = PageHeader(self.tr("Evaluate"))
         self.badge = Badge("neutral", "")
-        self.header.add_badge(self.badge)
         self.picker = RunPicker(self.tr("New comparison"))
         self.picker.picked.connect(self.show_run)
         self.new_button = button(self.tr("New comparison"), "outlined", icon="plus")
         self.new_button.clicked.connect(lambda: self.show_run(None))
         self.start_button = button(self.tr("Compare"), "outlined", icon="evaluate")
         self.start_button.clicked.connect(self.start)
-        for widget in (self.column.button, self.picker, self.new_button, self.start_button):
-            self.header.add_action(widget)
+        self.head = QWidget()
+        row = QHBoxLayout(self.head)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(8)
+        row.addStretch(1)
+        for widget in (
+            self.badge,
+            self.column.button,
+            self.picker,
+            self.new_button,
+            self.start_button,
+        ):
+            row.addWidget(widget)
+        self.header.add_action(self.head)
 
     def _build_settings(self) -> None:
-        self.policy = QComboBox()
-        self.policy.setAccessibleName(self.tr("Trained policy"))
-        self.policy.setPlaceholderText(self.tr("none trained"))
-        self.policy.setEnabled(False)
+        self.policy = PolicyPicker()
         self.policy.currentIndexChanged.connect(self._on_policy)
         self.is_judged = QCheckBox(self.tr("Judge with the simulated annotator"))
         self.is_judged.setChecked(True)
@@ -134,7 +148,20 @@ class EvaluatePage(RunPage):
         content.setSpacing(12)
         content.addWidget(self.banner)
         content.addWidget(self.stack, 1)
-        self.lay_out(self.header, self.column, content)
+        comparison = QWidget()
+        body = QHBoxLayout(comparison)
+        body.setContentsMargins(0, 0, 0, 0)
+        body.setSpacing(16)
+        body.addWidget(self.column)
+        body.addLayout(content, 1)
+        self.tabs = EvaluationTabs(comparison, self.ws, self.context)
+        self.tabs.shown.connect(self._on_tab)
+        self.tabs.facts_changed.connect(self.header.set_facts)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(16, 0, 16, 16)
+        layout.setSpacing(0)
+        layout.addWidget(self.header)
+        layout.addWidget(self.tabs, 1)
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102
         super().resizeEvent(event)
@@ -152,8 +179,25 @@ class EvaluatePage(RunPage):
         """Read policies and comparisons again."""
         runs = self.runs()
         self.picker.set_runs(runs)
-        self._fill_policies()
+        if self.policy.fill(self.ws):
+            self._on_policy()
         super().refresh()
+        self.tabs.refresh()
+
+    def show_run(self, run_id: int | None) -> None:
+        """Show another run under its tab, or None for the way to a new comparison."""
+        if run_id is None or not self.tabs.show_run(self.ws.experiment.runs.get(run_id)):
+            self.tabs.choose(0)
+            super().show_run(run_id)
+
+    def _on_tab(self, part: EvaluationPart | None) -> None:
+        """The header is that of the chosen tab."""
+        self.head.setVisible(part is None)
+        if part is not None and part.head.parent() is not self.header:
+            self.header.add_action(part.head)
+        for other in self.tabs.parts():
+            other.head.setVisible(other is part)
+        self.header.set_facts(self._facts(self.run()) if part is None else part.facts)
 
     def draw(self, run: Run | None) -> None:
         """Show a comparison's verdict, intervals and pairs."""
@@ -161,7 +205,8 @@ class EvaluatePage(RunPage):
         self.badge.setVisible(run is not None)
         if run is not None:
             self.badge.set(*status_badge(run.status))
-        self.header.set_facts(self._facts(run))
+        if self.tabs.current() is None:
+            self.header.set_facts(self._facts(run))
         self.column.set_locked(self.job() is not None)
         self.inputs.setEnabled(self.job() is None)
         has_result = run is not None and bool(win_rates(run))
@@ -224,26 +269,9 @@ class EvaluatePage(RunPage):
         if run_id is not None:
             self.submit(lambda: app_evaluate.compare(self.ws, run_id, settings, annotator))
 
-    def _fill_policies(self) -> None:
-        runs = [
-            r for r in self.ws.experiment.runs.list("policy") if r.status in ("done", "stopped")
-        ]
-        ids = [r.id for r in runs[::-1]]
-        if ids == [self.policy.itemData(i) for i in range(self.policy.count())]:
-            return
-        chosen = self.policy.currentData()
-        self.policy.blockSignals(True)
-        self.policy.clear()
-        for run in runs[::-1]:
-            self.policy.addItem(run.name, run.id)
-        self.policy.setCurrentIndex(max(0, self.policy.findData(chosen)))
-        self.policy.setEnabled(bool(runs))
-        self.policy.blockSignals(False)
-        self._on_policy()
-
     def _on_policy(self) -> None:
         """Answers are drawn as in the policy's training, unless the user says otherwise."""
-        run_id = self.policy.currentData()
+        run_id = self.policy.run_id()
         if run_id is not None:
             trained = self.ws.experiment.runs.get(run_id).settings
             same = {k: trained[k] for k in ("temperature", "max_new_tokens") if k in trained}

@@ -7,11 +7,14 @@ from collections.abc import Iterator, Mapping
 from PySide6.QtWidgets import QLabel, QSplitter
 
 from workbench.config import algorithms
-from workbench.config.algorithms import BEST_OF_N, PROBE
+from workbench.config.algorithms import BEST_OF_N, GATE, PROBE, SAFETY, TEXT_METRICS
 from workbench.config.best_of_n import BestOfNSettings
 from workbench.config.evaluation import EvaluationSettings
+from workbench.config.gate import GateSettings
 from workbench.config.probe import ProbeSettings
+from workbench.config.safety import SafetySettings
 from workbench.config.spec import Settings
+from workbench.config.text_evaluation import TextEvaluationSettings
 from workbench.config.toml import fields
 from workbench.data.records import Run
 from workbench.ui.pages.rows import Column, RowsView
@@ -20,6 +23,12 @@ from workbench.ui.pages.wording import MISSING, number
 from workbench.ui.widgets import Card
 
 Fact = tuple[str, str, str]
+_EVALUATIONS: Mapping[str, type[Settings]] = {
+    BEST_OF_N.name: BestOfNSettings,
+    TEXT_METRICS.name: TextEvaluationSettings,
+    SAFETY.name: SafetySettings,
+    GATE.name: GateSettings,
+}
 
 
 def settings_of(run: Run) -> Iterator[Fact]:
@@ -33,7 +42,7 @@ def settings_of(run: Run) -> Iterator[Fact]:
 
 def _model_of(run: Run) -> type[Settings]:
     if run.kind == "evaluation":
-        return BestOfNSettings if run.algorithm == BEST_OF_N.name else EvaluationSettings
+        return _EVALUATIONS.get(run.algorithm, EvaluationSettings)
     if run.algorithm == PROBE.name:
         return ProbeSettings
     return algorithms.find(run.algorithm).settings

@@ -40,6 +40,11 @@ class RunPage(Page):
         context.bridge.happened.connect(self._on_event)
         context.bridge.finished.connect(self._on_finished)
 
+    @property
+    def job_kind(self) -> str:
+        """The kind of the jobs that make these runs."""
+        return self.run_kind
+
     def add_settings(self, column: SettingsColumn) -> SettingsColumn:
         """Let the settings follow the window's width and the keys of their commands."""
         self._settings = column
@@ -106,7 +111,7 @@ class RunPage(Page):
     def job(self) -> Job | None:
         """The job of this kind that runs or waits."""
         jobs = self.ws.runner.jobs
-        return next((j for j in jobs if j.kind == self.run_kind and not j.outcome), None)
+        return next((j for j in jobs if j.kind == self.job_kind and not j.outcome), None)
 
     def busy_sentence(self) -> str:
         """Why no second run of this kind can start now; empty when one can."""
@@ -144,12 +149,12 @@ class RunPage(Page):
         return live
 
     def _on_started(self, job: Job) -> None:
-        if job.kind == self.run_kind and job.run_id is not None:
+        if job.kind == self.job_kind and job.run_id is not None:
             self.shown = job.run_id
             self.refresh()
 
     def _on_event(self, job: Job, event: Event) -> None:
-        if job.kind != self.run_kind or job.run_id is None:
+        if job.kind != self.job_kind or job.run_id is None:
             return
         live = self._live.setdefault(job.run_id, LiveRun())
         live.take(event)
@@ -157,7 +162,7 @@ class RunPage(Page):
             self.take(event, live)
 
     def _on_finished(self, job: Job, _finished: Finished) -> None:
-        if job.kind != self.run_kind:
+        if job.kind != self.job_kind:
             return
         # The record is whole now: the journal has written before anybody was told.
         self._live.pop(job.run_id or 0, None)
