@@ -218,7 +218,8 @@ def _classified(
     judge, label = classifier
     answers = [(i, a) for i, case in enumerate(cases) for a in case]
     sides = []
-    for texts in ([a.before for _, a in answers], [a.after for _, a in answers]):
+    # Some tokenizers make nothing of an empty answer, of which there is nothing to say.
+    for texts in ([a.before or "." for _, a in answers], [a.after or "." for _, a in answers]):
         scores: list[float] = []
         for start in range(0, len(texts), _CHUNK):
             yield Progress(start, len(texts), "Asking the classifier")

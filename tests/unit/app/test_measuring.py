@@ -5,9 +5,8 @@ import shutil
 
 import pytest
 
-from tests import ready
+from tests import ready, tinymodels
 from tests.unit.app.conftest import end, events_of
-from tests.unit.models import test_classifier
 from workbench.app import evaluate, gate, measuring, runs, safety, text_evaluation
 from workbench.app.safety import SafetyFiles
 from workbench.config.annotator import AnnotatorSettings
@@ -87,7 +86,9 @@ def test_text_metrics_safety_gate_and_export(trained, tmp_path):
     words.write_text("w1\n")
     crows = tmp_path / "crows.csv"
     crows.write_text("sent_more,sent_less,stereo_antistereo,bias_type\nw1 w2,w1 w3,stereo,age\n")
-    files = SafetyFiles(words, test_classifier.write(tmp_path / "judge"), "", crows)
+    files = SafetyFiles(
+        words, tinymodels.write_classifier(tmp_path / "judge", "bert", 2), "", crows
+    )
     job = safety.measure(ws, policy, SAFE, files)
     assert end(job).outcome == "done"
     found = safety.result(ws, job.run_id)
@@ -165,7 +166,7 @@ def test_what_is_missing_is_told(trained, tmp_path):
     assert "is to a held-out prompt" in end(job).error.message
     with pytest.raises(UserError, match="has no figures"):
         text_evaluation.result(ws, job.run_id)
-    judge = test_classifier.write(tmp_path / "judge", n=3)
+    judge = tinymodels.write_classifier(tmp_path / "judge3", "bert", 3)
     job = safety.measure(ws, policy, SAFE, SafetyFiles(classifier=judge))
     assert "no label that is called toxic; its labels are LABEL_0" in end(job).error.message
     with pytest.raises(UserError, match="No check is chosen"):
