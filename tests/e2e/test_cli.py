@@ -3,6 +3,8 @@ import json
 import pytest
 
 from workbench.cli import main
+from workbench.data.figures import Estimate, Figure
+from workbench.data.folders import atomic_folder
 from workbench.store.experiment import Experiment
 
 _NO_SHARES = ("--share-uncertainty=0", "--share-diversity=0", "--share-random=0")
@@ -49,6 +51,9 @@ def test_help_needs_neither_torch_nor_qt(command):
         (["queue", "--strategy", "uncertainty", "--doubt", "reward-model"], "no reward model yet"),
         (["queue", "--fill", "--fill.source", "base-trained"], "no trained policy to set beside"),
         (["evaluate"], "no trained policy yet"),
+        (["text-metrics"], "no trained policy yet"),
+        (["safety", "--run", "7"], "no run 7"),
+        (["gate", "--max-kl", "-1"], "max_kl: Must lie between"),
         (["best-of-n"], "There are no prompts to answer"),
         (["best-of-n", "--n", "1"], "n: Must lie between"),
         (["export", "adapter"], "no trained policy yet"),
@@ -87,6 +92,30 @@ def test_wrong_input_is_a_sentence_and_code_2(experiment, capsys, arguments, wor
     assert words in err
     assert "Traceback" not in err
     assert out == ""
+
+
+def test_the_gate_ends_with_a_code_that_a_script_can_use(experiment, capsys):
+    with Experiment.open(experiment) as opened:
+        run = opened.runs.create("policy", "ppo", "PPO 1", {}, {})
+        with atomic_folder(experiment / "adapters" / "adapter") as folder:
+            (folder / "x").write_text("x")
+        opened.artifacts.add(run, "adapter", "adapters/adapter", "0")
+        opened.runs.finish(run, "done")
+        kl = Figure("kl", None, Estimate(2.0, 1.5, 2.5), None, 9)
+        measured = opened.runs.create(
+            "evaluation", "text-metrics", "Text metrics 1", {}, {"policy_run": run}
+        )
+        opened.runs.finish(measured, "done", {"figures": [kl.to_dict()], "notes": []})
+    only_kl = ["--no-checks-perplexity", "--no-checks-safety", "--no-checks-win-rate"]
+    gate = ["gate", "--experiment", str(experiment), *only_kl]
+    assert main([*gate, "--max-kl", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "The gate passed. 1 of 1 checks passed." in said
+    assert "KL to the base: 2 nats, 95 % interval 1.5 to 2.5; at most 2 nats." in said
+    assert main([*gate, "--max-kl", "1.9", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["verdict"] == "failed"
+    assert main(gate[:3]) == 1
+    assert "The gate is incomplete" in capsys.readouterr().out
 
 
 def test_quality_of_labels_is_told_in_sentences_and_as_json(experiment, tmp_path, capsys):
