@@ -13,9 +13,10 @@ import torch
 from tests import tinymodels
 from tests.close import EXACT, FLOAT32, FORWARD, assert_close
 from tests.training import TOKEN, Fixed, Trained, on_policy_settings
+from workbench.cancel import CancelToken
 from workbench.config.lora import LoraSettings
 from workbench.config.reward_parts.design import RewardDesign, read
-from workbench.config.reward_parts.kinds import RewardModelPart
+from workbench.config.reward_parts.kinds import JudgePart, RewardModelPart
 from workbench.data import design_folder
 from workbench.data.records import Message
 from workbench.errors import UserError
@@ -24,9 +25,11 @@ from workbench.models import adapters
 from workbench.models.loading import LoadedModel
 from workbench.rewards import loading
 from workbench.rewards.design import DesignedReward
+from workbench.rewards.judge_question import Answer, Question
 from workbench.rewards.neural import RewardModel
 from workbench.rewards.parts.answers import Answers
 from workbench.rewards.parts.networks import NetworkPart
+from workbench.rewards.parts.references import Judged
 from workbench.training import policy_gradient
 
 LORA = LoraSettings(r=4, alpha=8, last_layers=1)
@@ -195,6 +198,32 @@ def test_an_ensemble_is_paid_less_where_its_members_disagree() -> None:
     assert_close(part.values(answers), [-0.5, 2.0], EXACT)
     assert part.prefixes(answers) is None
     assert part.read(lambda _: [9.0, 9.0]) is None, "a rollout knows no spread"
+
+
+def test_a_judge_compares_with_the_reference_in_both_orders() -> None:
+    class Fake:
+        """Says how likely the answer shown first is better: by its length, and by its place."""
+
+        said: float | None = 0.0
+
+        def ask(self, questions: Sequence[Question]) -> Any:
+            for i, question in enumerate(questions):
+                p = 0.6 + 0.1 * (len(question.first) - len(question.second))
+                yield i, Answer(None if self.said is None else p, "", 0.0, 0)
+
+        def close(self) -> None:
+            raise AssertionError
+
+    judge = Fake()
+    references = {design_folder.prompt_digest(p): "ab" for p in PROMPTS[:2]}
+    part = Judged(JudgePart(shift=0.4), references, judge, CancelToken())
+    answers = Answers(PROMPTS, ["abc", " ab ", "abcd"], ANSWERS)
+    # 0.7 straight, and 1 − 0.5 exchanged; the same text; no reference: the average
+    assert_close(part.values(answers), [0.6, 0.5, 0.4], FLOAT32)
+    assert part.prefixes(answers) is None
+    judge.said = None
+    with pytest.raises(UserError, match="the judge named neither answer"):
+        part.values(answers)
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,16 @@ def test_rewards_equal_the_loop() -> None:
         assert_close(actual, expected, FLOAT64)
 
 
+def test_shaping_pays_a_potential_as_it_rises_and_takes_it_back_at_the_end() -> None:
+    # Potentials after 0, 1, … tokens: 0.5, 2, 1, 4 and 1, 3; the first is of no account.
+    rises = torch.tensor([[1.5, -1.0, 3.0, NAN], [2.0, NAN, NAN, NAN]], dtype=torch.float64)
+    is_response = ~rises.isnan()
+    expected = [[1.5, -1.0, -0.5, 0.0], [0.0, 0.0, 0.0, 0.0]]
+    assert_close(advantages.shaping(rises, is_response, 1.0), expected, FLOAT64)
+    expected[0] = [0.75, 0.25 - 1.5, -0.5, 0.0]
+    assert_close(advantages.shaping(rises, is_response, 0.5), expected, FLOAT64)
+
+
 def test_rewards_of_tokens_are_added_where_they_stand() -> None:
     """Reward at the end, per token, or both: numerics.md leaves the choice to the user."""
     for seed in range(5):

@@ -47,17 +47,6 @@ def test_the_return_of_every_answer_stays(
     assert not shaped[~is_response].any()
 
 
-def test_a_score_is_paid_as_it_rises() -> None:
-    rises, is_response = _potentials([[0.5, 2.0, 1.0, 4.0]])
-    scores = torch.tensor([4.0], dtype=torch.float64)
-    paid = shaping(rises, is_response, 1.0)
-    rewards = place_rewards(scores, paid * 0, is_response, 0.0, token_rewards=paid)
-    # token by token, and what was there before the first is paid with the last
-    assert_close(rewards[0, :3], [1.5, -1.0, 3.5], FLOAT64)
-    half = shaping(rises, is_response, 0.5)
-    assert_close(half[0, :3], [0.75, 0.5 * 0.5 - 1.5, -0.5], FLOAT64)
-
-
 # Answers of three tokens out of three: 27 in all, each state a beginning.
 TOKENS, LENGTH = 3, 3
 STATES = [s for n in range(LENGTH) for s in itertools.product(range(TOKENS), repeat=n)]

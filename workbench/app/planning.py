@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from workbench.app.memory import MemoryUse, free_on_card, room
 from workbench.app.training_data import amount, collect, hindrance
 from workbench.app.workspace import Workspace, require_model
-from workbench.config.algorithms import Algorithm
+from workbench.config.algorithms import DESIGN, Algorithm
 from workbench.config.training import OfflineSettings, OnPolicySettings, TrainingSettings
 from workbench.data.records import Message, Run
 from workbench.data.training_data import TrainingData
@@ -185,7 +185,9 @@ def problems(
         found.append(Problem("start", str(error)))
     try:
         if "reward" in how.needs:
-            _require(reward_source(ws, reward_run), info)
+            scorer = reward_source(ws, reward_run)
+            _require(scorer, info)
+            found += _labels(settings, scorer)
     except UserError as error:
         found.append(Problem("reward", str(error)))
     if missing := hindrance(ws, how):
@@ -195,15 +197,30 @@ def problems(
     return found
 
 
+def _labels(settings: TrainingSettings | None, scorer: Run) -> Iterator[Problem]:
+    """Labels in the middle of a run retrain its reward, which must be one that learns from them."""
+    if getattr(settings, "labels_every", 0) and scorer.algorithm == DESIGN.name:
+        yield Problem(
+            "labels_every",
+            f"{scorer.name} is a design, which does not learn from labels. Set it to 0, or train "
+            "on a reward model.",
+        )
+
+
 def require_ready(
-    ws: Workspace, how: Algorithm, *, reward_run: int | None, start_run: int | None
+    ws: Workspace,
+    how: Algorithm,
+    settings: TrainingSettings | None = None,
+    *,
+    reward_run: int | None,
+    start_run: int | None,
 ) -> None:
     """Refuse to start a run that cannot go well, with every reason.
 
     Raises:
         UserError: Something hinders it.
     """
-    found = problems(ws, how, reward_run=reward_run, start_run=start_run)
+    found = problems(ws, how, settings, reward_run=reward_run, start_run=start_run)
     if found:
         raise UserError(" ".join(problem.message for problem in found))
 

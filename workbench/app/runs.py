@@ -15,7 +15,7 @@ from workbench.app.training_data import collect
 from workbench.app.workspace import Workspace, require_model, require_whole
 from workbench.cancel import CancelToken
 from workbench.config import algorithms, toml
-from workbench.config.algorithms import Algorithm
+from workbench.config.algorithms import DESIGN, PROBE, Algorithm
 from workbench.config.training import OnPolicySettings, TrainingSettings
 from workbench.data.folders import verify
 from workbench.data.records import Run, RunKind
@@ -63,7 +63,7 @@ def train(
         UserError: No model, or something that the algorithm needs is not there: all of it at once.
     """
     how = algorithms.find(algorithm)
-    require_ready(ws, how, reward_run=reward_run, start_run=start_run)
+    require_ready(ws, how, settings, reward_run=reward_run, start_run=start_run)
     info = ws.model_info()
     data, facts = collect(ws, how, settings)
     inputs: dict[str, object] = {"model": info.name, "model_digest": info.digest}
@@ -89,7 +89,7 @@ def resume(ws: Workspace, run_id: int) -> Job:
         UserError: The run is no such run, or what it needs is gone.
     """
     run = ws.run(run_id)
-    is_quick = run.kind == "evaluation" or run.algorithm == algorithms.PROBE.name
+    is_quick = run.kind == "evaluation" or run.algorithm in (PROBE.name, DESIGN.name)
     if is_quick or run.status not in _RESUMABLE:
         raise UserError(
             f"{run.name} cannot be resumed: it is {run.status}.",

@@ -25,12 +25,11 @@ def place_rewards(
     rewards = torch.where(is_response, -kl_coef * kl, 0.0)
     if token_rewards is not None:
         rewards = rewards + torch.where(is_response, token_rewards, 0.0)
-    is_last = is_response & (_tokens_from_here(is_response) == 1)
-    return rewards + torch.where(is_last, scores.unsqueeze(-1), 0.0)
+    return rewards + torch.where(_is_last(is_response), scores.unsqueeze(-1), 0.0)
 
 
 def shaping(
-    rises: Tensor,  # (B, T), by how much each token raised a potential
+    rises: Tensor,  # (B, T) right-padded, by how much each token raised a potential
     is_response: Tensor,  # (B, T) bool
     gamma: float,
 ) -> Tensor:  # (B, T)
@@ -43,11 +42,10 @@ def shaping(
     Source: Ng, Harada & Russell 1999, "Policy invariance under reward transformations", theorem 1;
     the potential of an episode's end must be 0 (Grześ 2017).
     """
-    rises = torch.where(is_response, rises, 0.0)
     after = rises.cumsum(1)
     before = after - rises
-    is_last = is_response & (_tokens_from_here(is_response) == 1)
-    return torch.where(is_response, gamma * torch.where(is_last, 0.0, after) - before, 0.0)
+    next_potential = torch.where(_is_last(is_response), 0.0, after)
+    return torch.where(is_response, gamma * next_potential - before, 0.0)
 
 
 def gae(
@@ -160,6 +158,11 @@ def _groups(scores: Tensor, group_size: int) -> Tensor:  # (B / group_size, grou
         raise ValueError(f"a group of {group_size} has nothing to be compared with")
     groups = scores.view(-1, group_size)
     return groups - groups[:, :1]
+
+
+def _is_last(is_response: Tensor) -> Tensor:
+    """Where the last response token of each answer is."""
+    return is_response & (_tokens_from_here(is_response) == 1)
 
 
 def _tokens_from_here(is_response: Tensor) -> Tensor:

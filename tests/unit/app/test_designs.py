@@ -98,6 +98,11 @@ def test_a_saved_version_is_a_reward_run_that_trains_and_can_be_opened(judged: W
     events = events_of(runs.train(judged, "grpo", SMALL, reward_run=first.id))
     (step,) = [e for e in events if isinstance(e, Step)]
     assert -3.0 <= step.metrics["objective/scores"] < 0.0
+    asking = SMALL.model_copy(update={"labels_every": 1})
+    with pytest.raises(UserError, match="does not learn from labels"):
+        runs.train(judged, "grpo", asking, reward_run=first.id)
+    with pytest.raises(UserError, match="cannot be resumed"):
+        runs.resume(judged, first.id)
     with pytest.raises(UserError, match="is no reward design"):
         designs.design_of(judged, runs.runs(judged, "policy")[0].id)
 
