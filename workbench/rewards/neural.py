@@ -16,14 +16,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from workbench.config.lora import LoraSettings
-from workbench.data.chat_template import encode_answer
+from workbench.data.chat_template import encode_answer, pieces
 from workbench.data.records import Message
 from workbench.errors import UserError
-from workbench.models import adapters
+from workbench.models import adapters, attribution
 from workbench.models.decoding import pad_answers, pad_prompts, seeds
 from workbench.models.heads import MemberHeads, ScalarHead
 from workbench.models.loading import LoadedModel, Trunk
 from workbench.rewards.base import require_numbers
+from workbench.rewards.explaining import Owed
 
 ADAPTER = "reward"
 FACTS = "reward.json"
@@ -331,6 +332,14 @@ class RewardModel:
                 states = self.base.response_states(prompt_ids, prompt_mask, answer_ids, is_answer)
             potentials.append([*self.head(states)[0, : len(answer)].tolist(), score])
         return potentials
+
+    def gradient_times_input(self, prompt: Sequence[Message], text: str) -> Owed:
+        """Gradient × input for each token of an answer; see `models.attribution`."""
+        row = self.encode_text(prompt, text)
+        found = attribution.gradient_times_input(
+            self.base, lambda: self.forward([row]), len(row.answer)
+        )
+        return Owed(pieces(self.base.tokenizer, row.answer), found.answer)
 
     def can_read(self, model: LoadedModel, trunk: Trunk) -> bool:
         """Whether stored lower states of a model are this reward model's own too."""
