@@ -126,6 +126,7 @@ def score(
                 yield Progress(i, len(texts), "Scoring")
                 _require_room(model, reward, text)
                 found.append(_score(model, reward, run, text, by_token))
+        yield Progress(len(texts), len(texts), "Scoring")
         return {"scores": found}
 
     title = f"Score a text by {run.name}" if len(texts) == 1 else f"Score {len(texts)} texts"

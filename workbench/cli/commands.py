@@ -20,6 +20,7 @@ from workbench.cli import (
     probes,
     quality,
     reward_report,
+    scoring,
 )
 from workbench.cli.following import Outcome, follow, interruptible, outcome_of, stop_if_paused
 from workbench.cli.plan import show_plan
@@ -435,6 +436,7 @@ _COMMANDS: dict[str, Callable[[Workspace, argparse.Namespace, Show], Outcome]] =
     "reward design": designs.design,
     "reward measure": designs.measure,
     "reward report": reward_report.report,
+    "reward score": scoring.score,
     "evaluate": _evaluate,
     "best-of-n": _best_of_n,
     "text-metrics": lambda ws, o, show: evaluating.text_metrics(ws, o, show, _policy_run),

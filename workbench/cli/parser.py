@@ -19,6 +19,7 @@ from workbench.cli import (
     probes,
     quality,
     reward_report,
+    scoring,
 )
 from workbench.cli.options import SettingsFlags
 from workbench.config.algorithms import ALGORITHMS, REWARD
@@ -224,6 +225,9 @@ def _add_measuring(commands: argparse._SubParsersAction[_Parser]) -> None:
         rewards, "probe", "small models on the base's states, in seconds", key="reward probe"
     )
     probes.add_flags(probing)
+    scoring.add_flags(
+        _command(rewards, "score", "score a text, and each of its tokens", key="reward score")
+    )
 
     evaluate = _command(commands, "evaluate", "compare base and trained policy")
     evaluate.add_argument("--run", type=int, help="policy run (default: the newest)")

@@ -16,10 +16,11 @@ from workbench.ui.widgets.navigation import Navigation, NavState
 PAGE_OF_KIND = {
     "reward": "reward",
     "report": "reward",
+    "score": "reward",
     "policy": "train",
     "evaluation": "evaluate",
 }
-"""The page of a kind of run."""
+"""The page of a kind of run, and of jobs that tell their end there."""
 
 Facts = dict[str, tuple[str, NavState]]
 

@@ -23,6 +23,7 @@ from workbench.ui.pages.memory_card import MemoryCard
 from workbench.ui.pages.page import UiContext
 from workbench.ui.pages.probes import ProbesTab
 from workbench.ui.pages.reward_report import ReportTab
+from workbench.ui.pages.reward_score import ScoreTab
 from workbench.ui.pages.reward_tab import RewardTab
 from workbench.ui.pages.rows import Column, RowsView
 from workbench.ui.pages.run_facts import heldout, is_open, verdict_of_reward
@@ -34,6 +35,7 @@ from workbench.ui.widgets import Badge, Card, EmptyState, PageHeader, button
 
 TABS: tuple[type[RewardTab], ...] = (
     ReportTab,
+    ScoreTab,
     ProbesTab,
 )
 CHARTS = ("reward/loss", "reward/accuracy", "reward/heldout_accuracy")
