@@ -46,15 +46,13 @@ class PartScore:
 
     Attributes:
         title: How tables show it.
-        value: Its own value; None when it has none.
+        value: Its own value.
         contribution: What that adds to the total, normalised and weighted.
-        problem: Why it has no value, as a sentence.
     """
 
     title: str
-    value: float | None
-    contribution: float | None
-    problem: str
+    value: float
+    contribution: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,15 +160,33 @@ def _require_room(model: LoadedModel, reward: Scorer, text: Text) -> None:
 
 def _score(model: LoadedModel, reward: Scorer, run: Run, text: Text, by_token: bool) -> TextScore:
     ids = encode_answer(model.tokenizer, text.answer, model.stop_id)
-    value = reward.score([text.prompt], [ids])[0]
-    return TextScore(
-        run.id,
-        run.name,
-        text,
-        value,
-        (),
-        tuple(_by_token(model, reward, text, ids)) if by_token else (),
-    )
+    parts = _parts(reward, text, ids)
+    if parts:
+        value = sum(part.contribution for part in parts)
+    else:
+        value = reward.score([text.prompt], [ids])[0]
+    shown = tuple(_by_token(model, reward, text, ids)) if by_token else ()
+    return TextScore(run.id, run.name, text, value, parts, shown)
+
+
+def _parts(reward: Scorer, text: Text, ids: Sequence[int]) -> tuple[PartScore, ...]:
+    """What each part of a designed reward adds; none for another reward.
+
+    Raises:
+        UserError: A part has no value for this text; it is named.
+    """
+    from workbench.rewards.design import DesignedReward
+
+    if not isinstance(reward, DesignedReward):
+        return ()
+    found = []
+    for part, values in zip(
+        reward.design.parts, reward.table([text.prompt], [text.answer], [ids]), strict=True
+    ):
+        if values.raw is None:
+            raise UserError(values.problem)
+        found.append(PartScore(part.title, values.raw[0], part.contribution(values.raw[0])))
+    return tuple(found)
 
 
 def _by_token(

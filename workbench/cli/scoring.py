@@ -73,10 +73,7 @@ def _line(scored: TextScore) -> str:
 def _lines(scored: TextScore) -> Iterator[str]:
     yield f"{scored.score:+.4f}  by {scored.run_name}"
     for part in scored.parts:
-        if part.value is None or part.contribution is None:
-            yield f"  {part.title}: {part.problem}"
-        else:
-            yield f"  {part.contribution:+.4f}  {part.title} (its value: {part.value:.4g})"
+        yield f"  {part.contribution:+.4f}  {part.title} (its value: {part.value:.4g})"
     for way in scored.by_token:
         yield f"\n{_WAYS[way.way]}"
         if way.so_far:

@@ -1,12 +1,17 @@
 """An answer that was typed: its score, and what the score owes to each token."""
 
+import json
+
 import pytest
 
 from tests.close import FORWARD, assert_close
 from tests.unit.app.conftest import end
-from workbench.app import reward, score_text
+from workbench.app import designs, reward, score_text
 from workbench.app.score_text import Text, TextScore, typed
+from workbench.cli import main
 from workbench.config.reward_model import RewardModelSettings
+from workbench.config.reward_parts.design import RewardDesign
+from workbench.config.reward_parts.kinds import BrevityPart, KeywordsPart
 from workbench.data.records import Message
 from workbench.errors import UserError
 from workbench.models.attribution import gradient_times_input
@@ -58,8 +63,6 @@ def test_a_text_and_what_its_score_owes_to_each_token(scored, model_folder) -> N
     assert plain.by_token == ()
     assert plain.score == found[0].score
 
-
-def test_what_cannot_be_scored_is_told(scored) -> None:
     with pytest.raises(UserError, match="There is no prompt"):
         score_text.score(scored, [typed(" ", "w1")])
     finished = end(score_text.score(scored, [typed("w1", "w2 " * 80)]))
@@ -67,3 +70,39 @@ def test_what_cannot_be_scored_is_told(scored) -> None:
     # w1, the turn marker, 80 words and the stop token; the tiny model reads 64.
     assert "have 83 tokens; random-llama reads 64 at most" in finished.error.message
     assert "to 62 tokens or fewer" in finished.error.hint
+
+
+def test_a_designed_reward_is_told_part_by_part(ready) -> None:
+    parts = (
+        BrevityPart(longest=4, weight=2.0),
+        KeywordsPart(words="w7", label="Sevens", shift=0.5, scale=0.25),
+    )
+    assert end(designs.save(ready, RewardDesign(name="Short", parts=parts))).outcome == "done"
+    found = _scores(ready, [typed("w1", "w5 w7 w6")])[0]
+    # Three of four words; one seven, half over the shift of 0.5, in quarters.
+    assert [(p.title, p.value, p.contribution) for p in found.parts] == [
+        ("Brevity", -0.75, -1.5),
+        ("Sevens", 1.0, 2.0),
+    ]
+    assert found.score == 0.5
+    (prefixes,) = found.by_token
+    assert prefixes.start == -2.0
+    assert prefixes.values == (-0.5, 3.5, -0.5, 0.0)
+
+
+def test_the_command_scores_one_text_or_a_file(ready, capsys, tmp_path) -> None:
+    parts = (BrevityPart(longest=4),)
+    assert end(designs.save(ready, RewardDesign(name="Short", parts=parts))).outcome == "done"
+    ready.close()
+    base = ["--experiment", str(ready.path)]
+    capsys.readouterr()
+    assert main(["reward", "score", "1", "--prompt", "w1", "--answer", "w2 w3", *base]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("-0.5000  by Short, version 1\n  -0.5000  Brevity (its value: -0.5)")
+    assert "  -0.2500  so far -0.5000  ' w3'" in out
+    rows = [{"prompt": "w1", "completion": "w2"}, {"prompt": "w1", "completion": "w2 w3 w4"}]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert main(["reward", "score", "--file", str(tmp_path / "t.jsonl"), *base, "--json"]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [t["score"] for t in told if t["event"] == "Result"] == [-0.25, -0.75]
+    assert main(["reward", "score", *base]) == 2

@@ -28,14 +28,9 @@ class ScoreView(QWidget):
         self._by = label("", "muted", wrap=True)
         self.parts: RowsView[PartScore] = RowsView(
             [
-                Column(self.tr("Part"), lambda p: p.title, tooltip=lambda p: p.problem or p.title),
+                Column(self.tr("Part"), lambda p: p.title),
                 Column(self.tr("Its value"), lambda p: number(p.value, _DIGITS), "−00.000", True),
-                Column(
-                    self.tr("Adds"),
-                    lambda p: MISSING if p.contribution is None else signed(p.contribution),
-                    "−00.000",
-                    True,
-                ),
+                Column(self.tr("Adds"), lambda p: signed(p.contribution), "−00.000", True),
             ],
             self.tr("Parts of the reward"),
         )
