@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args, get_origin
 
+from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import (
@@ -13,17 +14,21 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QLineEdit,
+    QPlainTextEdit,
+    QVBoxLayout,
     QWidget,
 )
 
 from workbench.config.toml import bounds
 from workbench.ui.theme import repolish, scaled, theme
 from workbench.ui.widgets import label
+from workbench.ui.widgets.text_field import TextField
 
 CONTROL_WIDTH = 80
 UNIT_WIDTH = 44
 GAP = 8
 ROW_HEIGHT = 28
+_LINES = 4  # of a text of several lines
 
 
 def as_text(value: object) -> str:
@@ -38,12 +43,22 @@ def as_text(value: object) -> str:
 
 
 class Field(QObject):
-    """The widgets of one setting; values are what pydantic takes (text for numbers)."""
+    """The widgets of one setting; values are what pydantic takes (text for numbers).
+
+    Args:
+        name: Dotted name of the setting.
+        info: Its declaration.
+        parent: The form.
+        is_wide: Whether a text takes the whole width, in several lines where its kind has them.
+    """
 
     changed = Signal()
 
-    def __init__(self, name: str, info: FieldInfo, parent: QWidget) -> None:
+    def __init__(
+        self, name: str, info: FieldInfo, parent: QWidget, *, is_wide: bool = False
+    ) -> None:
         super().__init__(parent)
+        self._is_wide = is_wide and info.annotation is str
         extra = info.json_schema_extra
         ui: dict[str, Any] = extra.get("ui", {}) if isinstance(extra, dict) else {}  # type: ignore[assignment]
         self.name = name
@@ -97,9 +112,15 @@ class Field(QObject):
             combo.addItems([str(choice) for choice in get_args(annotation)])
             combo.currentIndexChanged.connect(lambda _i: self.changed.emit())
             return combo
+        if self._is_wide and _has_lines(self.info):
+            text = TextField(self.title, "")
+            text.setFixedHeight(text.fontMetrics().lineSpacing() * _LINES + 12)
+            text.textChanged.connect(self.changed)
+            return text
         edit = QLineEdit()
         edit.textChanged.connect(lambda _t: self.changed.emit())
-        edit.setFixedWidth(CONTROL_WIDTH)
+        if not self._is_wide:
+            edit.setFixedWidth(CONTROL_WIDTH)
         if annotation in (int, float):
             edit.setAlignment(Qt.AlignmentFlag.AlignRight)
         return edit
@@ -107,7 +128,11 @@ class Field(QObject):
     def add_to(self, grid: QGridLayout, row: int, unit_width: int) -> None:
         """Take two rows of a grid: the control, and help or problem under it."""
         grid.addWidget(self.label, row, 0)
-        if isinstance(self.control, QComboBox):
+        below = QVBoxLayout()
+        below.setSpacing(4)
+        if self._is_wide:
+            below.addWidget(self.control)
+        elif isinstance(self.control, QComboBox):
             # A choice takes the unit's column too: its words are longer than numbers.
             self.control.setFixedWidth(CONTROL_WIDTH + GAP + unit_width)
             grid.addWidget(self.control, row, 1, 1, 2)
@@ -119,7 +144,8 @@ class Field(QObject):
         under.addWidget(self._problem_icon, 0, Qt.AlignmentFlag.AlignTop)
         under.addWidget(self._problem, 1)
         under.addWidget(self.help, 1)
-        grid.addLayout(under, row + 1, 0, 1, 3)
+        below.addLayout(under)
+        grid.addLayout(below, row + 1, 0, 1, 3)
 
     def value(self) -> object:
         """What the user entered; numbers as text when they are none, for the sentence."""
@@ -128,6 +154,8 @@ class Field(QObject):
             return control.isChecked()
         if isinstance(control, QComboBox):
             return control.currentText()
+        if isinstance(control, QPlainTextEdit):
+            return control.toPlainText()
         assert isinstance(control, QLineEdit)
         text = control.text().strip().replace("−", "-")
         if self.info.annotation in (int, float):
@@ -148,6 +176,8 @@ class Field(QObject):
         elif isinstance(control, QLineEdit):
             control.setText(as_text(value))
             control.setCursorPosition(0)
+        elif isinstance(control, QPlainTextEdit) and control.toPlainText() != str(value):
+            control.setPlainText(str(value))
 
     def summary(self) -> str:
         """Name and value in a word or two, for a folded group."""
@@ -180,3 +210,9 @@ class Field(QObject):
     def set_locked(self, locked: bool) -> None:
         """Make the control flat and dead; live settings are left alone by the form."""
         self.control.setEnabled(not locked)
+
+
+def _has_lines(info: FieldInfo) -> bool:
+    """Whether a text is one of several lines: a list with an entry per line, or a template."""
+    is_list = any(isinstance(constraint, BeforeValidator) for constraint in info.metadata)
+    return is_list or "\n" in str(info.default)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Generic, TypeVar
 
 from PySide6.QtCore import Qt, Signal
@@ -96,6 +96,8 @@ class SettingsForm(QWidget, Generic[S]):
     Args:
         model: The settings model.
         presets: Name of a preset to the values it changes from the defaults.
+        without: Settings that are shown elsewhere; their values are the defaults here.
+        is_wide: Whether texts take the whole width.
     """
 
     changed = Signal()
@@ -105,7 +107,12 @@ class SettingsForm(QWidget, Generic[S]):
     _OPEN_GROUPS = 3
 
     def __init__(
-        self, model: type[S], presets: Mapping[str, Mapping[str, Any]] | None = None
+        self,
+        model: type[S],
+        presets: Mapping[str, Mapping[str, Any]] | None = None,
+        *,
+        without: Collection[str] = (),
+        is_wide: bool = False,
     ) -> None:
         super().__init__()
         self._model = model
@@ -113,14 +120,21 @@ class SettingsForm(QWidget, Generic[S]):
         self._problems: dict[str, str] = {}
         self._outside: Mapping[str, str] = {}
         self._is_quiet = False
-        groups = toml.grouped(model)
+        groups = {
+            title: inner
+            for title, found in toml.grouped(model).items()
+            if (inner := [(name, info) for name, info in found if name not in without])
+        }
         # Made in the order in which they are shown: Tab goes by that.
         self.fields = {
-            name: Field(name, info, self) for inner in groups.values() for name, info in inner
+            name: Field(name, info, self, is_wide=is_wide)
+            for inner in groups.values()
+            for name, info in inner
         }
         # A model may hold others with values of its own in place of their defaults.
         for name, value in _flat(model().model_dump()).items():
-            self.fields[name].set_value(value)
+            if name in self.fields:
+                self.fields[name].set_value(value)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(8)
