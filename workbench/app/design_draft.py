@@ -127,6 +127,10 @@ class Edits:
         self._now = draft
         return True
 
+    def settle(self) -> None:
+        """The gesture is over: the next change is a step of its own."""
+        self._subject = None
+
     def amend(self, draft: Draft) -> None:
         """Note what is no edit, such as the version it was saved as."""
         self._now = draft

@@ -61,10 +61,16 @@ def shares(paid: Floats) -> Floats:  # (A, P) -> (P,)
     return decided
 
 
-def is_constant(values: Floats) -> bool:  # (A,)
-    """Whether a part gives all answers the same, of those that it gives something."""
-    known = values[~np.isnan(values)]
-    return len(known) > 1 and bool(np.ptp(known) <= _TINY * max(1.0, float(np.abs(known).max())))
+def are_constant(paid: Floats) -> NDArray[np.bool_]:  # (A, P) -> (P,)
+    """Which parts give all answers the same, of those that they give something."""
+    if len(paid) < 2:
+        return np.zeros(paid.shape[1], dtype=bool)
+    n_known = (~np.isnan(paid)).sum(axis=0)
+    low = np.nan_to_num(paid, nan=np.inf).min(axis=0)
+    high = np.nan_to_num(paid, nan=-np.inf).max(axis=0)
+    size = np.maximum(1.0, np.maximum(np.abs(low), np.abs(high)))
+    found: NDArray[np.bool_] = (n_known > 1) & (high - low <= _TINY * size)
+    return found
 
 
 def ranks(values: Floats) -> Floats:  # (A,)

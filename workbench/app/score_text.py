@@ -118,8 +118,8 @@ def score(
 
     def work(cancel: CancelToken) -> Working:
         model = yield from ws.model(cancel)
-        found = []
-        with scorers.loaded(model, folder) as reward, model.checking(cancel.raise_if_cancelled):
+        found, check = [], cancel.raise_if_cancelled
+        with scorers.loaded(model, folder, cancel) as reward, model.checking(check):
             for i, text in enumerate(texts):
                 yield Progress(i, len(texts), "Scoring")
                 _require_room(model, reward, text)

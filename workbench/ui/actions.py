@@ -56,6 +56,7 @@ PAGES: tuple[tuple[str, str], ...] = (
     ("evaluate", "Evaluate"),
     ("runs", "Runs"),
     ("quality", "Label quality"),
+    ("design", "Reward design"),
 )
 
 _PAGE_KEYS = {key for key, _ in PAGES}
@@ -75,6 +76,7 @@ _WRITING = {
     "answers.generate",
     "rank.annotator",
     "rank.order",
+    "design.save",
     "train.start",
     "evaluate.start",
     "runs.export",
@@ -130,6 +132,7 @@ COMMANDS: tuple[Command, ...] = (
         "preferences.suggest", "Ask the AI judge", "Label", "", "What it makes of the pair shown."
     ),
     Command("preferences.simulate", "Simulate annotator", "Label", "", "Judge by a stated rule."),
+    Command("design.save", "Save reward design", "Train", "Ctrl+S", "As a new version."),
     Command("train.start", "Start run", "Train", "Ctrl+R", "With the settings of the page."),
     Command("job.pause", "Pause or go on", "Train", "Ctrl+.", "Hold the running job."),
     Command("job.stop", "Stop and save", "Train", "Ctrl+Shift+S", "End at the next step."),

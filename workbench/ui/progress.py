@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from PySide6.QtCore import QCoreApplication
 
 from workbench.app.workspace import Workspace
+from workbench.config.algorithms import DESIGN
 from workbench.data.records import Run
 from workbench.ui.pages.run_facts import heldout
 from workbench.ui.pages.wording import percent
@@ -17,6 +18,7 @@ PAGE_OF_KIND = {
     "reward": "reward",
     "report": "reward",
     "score": "reward",
+    "measure": "design",
     "policy": "train",
     "evaluation": "evaluate",
 }
@@ -28,12 +30,14 @@ Facts = dict[str, tuple[str, NavState]]
 def stages(ws: Workspace) -> Facts:
     """Count and state of each stage, from the records."""
     overview = ws.overview()
+    rewards = ws.experiment.runs.list("reward")
     facts: Facts = {
         "models": ("1", "ok") if ws.selected_model else ("", ""),
         "prompts": (_n(overview.n_prompts), "ok" if overview.n_prompts else ""),
         "answers": (_n(overview.n_completions), "ok" if overview.n_completions else ""),
         "preferences": _judged(overview.n_judged, overview.n_comparisons),
-        "reward": _reward(ws.experiment.runs.list("reward")),
+        "reward": _reward([run for run in rewards if run.algorithm != DESIGN.name]),
+        "design": (_n(sum(run.algorithm == DESIGN.name for run in rewards)), ""),
         "train": (_n(overview.policy_runs), "ok" if overview.policy_runs else ""),
         "evaluate": (_n(overview.evaluations), "ok" if overview.evaluations else ""),
         "runs": (_n(len(ws.experiment.runs.list())), ""),

@@ -7,9 +7,12 @@ import pytest
 
 from tests.close import FLOAT64, assert_close
 from workbench.app import design_draft, design_numbers
+from workbench.app.design_columns import Columns
 from workbench.app.design_draft import Draft, Edits
+from workbench.app.designs import Measured, Row
 from workbench.config.reward_parts.design import RewardDesign
-from workbench.config.reward_parts.kinds import BrevityPart, StopTokenPart
+from workbench.config.reward_parts.kinds import AnyPart, BrevityPart, StopTokenPart
+from workbench.errors import UserError
 
 
 def test_totals_are_those_of_the_design() -> None:
@@ -38,9 +41,8 @@ def test_shares_of_what_decides() -> None:
     assert_close(design_numbers.shares(np.stack([3 * a, -a], 1)), [1.5, -0.5], FLOAT64)
     assert design_numbers.shares(np.stack([a, -a], 1)).tolist() == [0, 0]
     assert design_numbers.shares(np.ones((1, 2))).tolist() == [0, 0]
-    assert design_numbers.is_constant(np.array([2.0, math.nan, 2.0]))
-    assert not design_numbers.is_constant(a)
-    assert not design_numbers.is_constant(np.array([math.nan, 1.0]))
+    columns = [[2.0, math.nan, 2.0], [1.0, 2.0, 1.0], [math.nan, math.nan, 1.0]]
+    assert design_numbers.are_constant(np.array(columns).T).tolist() == [True, False, False]
 
 
 def test_places_and_their_correlation() -> None:
@@ -87,3 +89,40 @@ def test_edits_are_undone_step_by_step_and_kept(ws) -> None:
     brevity = design_draft.fresh("brevity")
     assert design_draft.core(brevity) == design_draft.core({**brevity, "weight": 3, "clip": 1})
     assert design_draft.core(brevity) != design_draft.core({**brevity, "longest": 7})
+
+
+def test_columns_are_kept_by_what_decides_them() -> None:
+    def table(parts: tuple[AnyPart, ...], raw: list[tuple[float | None, ...]]) -> Measured:
+        rows = [Row(k, "w1", "w2", True, values, 0.0) for k, values in enumerate(raw)]
+        design = RewardDesign(parts=parts)
+        return Measured(design, tuple(rows), ("",) * len(parts), (0.4,) * len(parts))
+
+    brevity, ended = BrevityPart(longest=4), StopTokenPart()
+    columns = Columns()
+    columns.take(table((brevity,), [(-0.5,), (-1.0,), (0.0,)]))
+    columns.take(table((ended,), [(1.0,), (None,), (1.0,)]))
+    shown = [p.model_dump() for p in (BrevityPart(longest=4, weight=2, clip=1), ended)]
+    wrong = [BrevityPart(longest=5).model_dump()]
+    assert columns.is_measured(shown[0])
+    assert not columns.is_measured(wrong[0])
+    raw = columns.raw(columns.find([*shown, *wrong]))
+    assert raw[:, 0].tolist() == [-0.5, -1.0, 0.0]
+    assert np.isnan(raw).tolist() == [
+        [False, False, True],
+        [False, True, True],
+        [False] * 2 + [True],
+    ]
+
+    found = columns.normalised(brevity)
+    assert (found.shift, found.scale) == pytest.approx((-0.5, math.sqrt(1 / 6)))
+    assert found.longest == 4
+    with pytest.raises(UserError, match="no values yet"):
+        columns.normalised(BrevityPart(longest=5))
+    columns.forget(shown[1:])
+    assert not columns.is_measured(shown[1])
+    # Other answers: nothing of before is of them.
+    columns.take(table((ended,), [(1.0,), (1.0,)]))
+    assert not columns.is_measured(shown[0])
+    assert columns.ids == [0, 1]
+    with pytest.raises(UserError, match="no spread"):
+        columns.normalised(ended)

@@ -25,6 +25,7 @@ GROUPS: tuple[tuple[PageEntry, ...], ...] = (
     ),
     (
         PageEntry("reward", "RewardPage", "reward"),
+        PageEntry("design", "DesignPage", "design"),
         PageEntry("train", "TrainPage", "train"),
         PageEntry("evaluate", "EvaluatePage", "evaluate"),
     ),

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QTabWidget, QVBoxLayout, QWid
 from workbench.app import reward as app_reward
 from workbench.app.training_data import hindrance
 from workbench.app.workspace import Workspace
-from workbench.config.algorithms import REWARD
+from workbench.config.algorithms import DESIGN, REWARD
 from workbench.config.reward_model import PRESETS, RewardModelSettings
 from workbench.config.toml import SettingsError
 from workbench.data.records import Run
@@ -165,9 +165,7 @@ class RewardPage(RunPage):
         if run is None:
             self.header.set_facts(self.tr("None trained yet"))
         else:
-            n = run.inputs.get("n_pairs", 0)
-            facts = self.tr("{run}, trained on {n} judgements").format(run=run.name, n=n)
-            self.header.set_facts(facts)
+            self.header.set_facts(self._facts(run))
             self.badge.set(*status_badge(run.status))
             self.charts.follow(self.record(run))
         self.column.set_locked(self.job() is not None)
@@ -183,6 +181,12 @@ class RewardPage(RunPage):
         if not self._has_opened and isinstance(report, ReportTab) and report.has_report(run):
             self.tabs.setCurrentWidget(report)
         self._has_opened = True
+
+    def _facts(self, run: Run) -> str:
+        if run.algorithm == DESIGN.name:
+            return self.tr("{run}, a designed reward").format(run=run.name)
+        n = run.inputs.get("n_pairs", 0)
+        return self.tr("{run}, trained on {n} judgements").format(run=run.name, n=n)
 
     def _show_part(self) -> None:
         shown = self.tabs.currentWidget()
@@ -229,7 +233,8 @@ class RewardPage(RunPage):
 
     def _update_banner(self, run: Run | None) -> None:
         verdict = self.notice
-        if verdict is None and run is not None and not is_open(run):
+        is_trained = run is not None and run.algorithm != DESIGN.name and not is_open(run)
+        if verdict is None and run is not None and is_trained:
             verdict = verdict_of_reward(run)
         report = self.parts[0]
         is_new = run is not None and run.status in ("done", "stopped") and self.notice is None

@@ -75,7 +75,10 @@ class ScoreView(QWidget):
         )
         by = self.tr("by {reward}; higher is better, and only differences mean something")
         nothing = self.tr("Type a prompt and an answer, and score it.")
-        self._by.setText(by.format(reward=shown.run_name) if shown else nothing)
+        told = by.format(reward=shown.run_name) if shown else nothing
+        if shown and not shown.by_token:
+            told += self.tr(". It scores whole answers only, so no token has a number.")
+        self._by.setText(told)
         parts = shown.parts if shown else ()
         self.parts.setVisible(bool(parts))
         self.parts.set_rows(parts)
