@@ -215,19 +215,7 @@ def _add_measuring(commands: argparse._SubParsersAction[_Parser]) -> None:
     doctoring = _command(commands, "doctor", "what is wrong with a run, and what to change")
     doctor.add_flags(doctoring)
 
-    rewards = _family(commands, "reward", "rewards, and whether they can be trusted")
-    designs.add_commands(partial(_command, rewards))
-    card = _command(
-        rewards, "report", "accuracy, calibration, baselines, a verdict", key="reward report"
-    )
-    reward_report.add_flags(card)
-    probing = _command(
-        rewards, "probe", "small models on the base's states, in seconds", key="reward probe"
-    )
-    probes.add_flags(probing)
-    scoring.add_flags(
-        _command(rewards, "score", "score a text, and each of its tokens", key="reward score")
-    )
+    _add_rewards(commands)
 
     evaluate = _command(commands, "evaluate", "compare base and trained policy")
     evaluate.add_argument("--run", type=int, help="policy run (default: the newest)")
@@ -257,6 +245,22 @@ def _add_measuring(commands: argparse._SubParsersAction[_Parser]) -> None:
     tour = _command(commands, "tour", "the whole loop on the starter model, in minutes")
     tour.add_argument("--window", action="store_true", help="play it in the window")
     TOUR.add_to(tour)
+
+
+def _add_rewards(commands: argparse._SubParsersAction[_Parser]) -> None:
+    rewards = _family(commands, "reward", "rewards, and whether they can be trusted")
+    designs.add_commands(partial(_command, rewards))
+    card = _command(
+        rewards, "report", "accuracy, calibration, baselines, a verdict", key="reward report"
+    )
+    reward_report.add_flags(card)
+    probing = _command(
+        rewards, "probe", "small models on the base's states, in seconds", key="reward probe"
+    )
+    probes.add_flags(probing)
+    scoring.add_flags(
+        _command(rewards, "score", "score a text, and each of its tokens", key="reward score")
+    )
 
 
 def _add_outward(commands: argparse._SubParsersAction[_Parser]) -> None:
