@@ -19,7 +19,7 @@ from workbench.config.spec import (
     hyper,
 )
 
-WATCHED = "Opinions and labels during the run"
+WATCHED = "During the run"
 
 
 def _normalising(value: object) -> object:

@@ -82,8 +82,7 @@ def normalised(states: Tensor) -> Tensor:
 
     Without it a few tokens, whose states are a hundred times as long, would make the mean.
     """
-    states = states.float()
-    return states * states.square().mean(-1, keepdim=True).clamp_min(1e-12).rsqrt()
+    return torch.nn.functional.rms_norm(states.float(), states.shape[-1:], eps=1e-12)
 
 
 def pooled(states: Tensor, is_closed: Tensor) -> Tensor:  # (B, R, H), (B, R) -> (B, 2, H)

@@ -88,13 +88,8 @@ class ProbesTab(RewardTab):
 
     def _lay_out(self) -> None:
         head = QHBoxLayout()
-        head.addWidget(self.facts, 1)
-        for widget in (
-            self.automatic,
-            self.column.button,
-            self.measure_button,
-            self.keep_button,
-        ):
+        head.addStretch(1)
+        for widget in (self.column.button, self.measure_button, self.keep_button):
             head.addWidget(widget)
         kinds = Card(self.tr("Kinds"))
         kinds.set_fact(self.tr("measured on prompts that took no part in any choice"))
@@ -105,12 +100,14 @@ class ProbesTab(RewardTab):
         sizes = Card(self.tr("With so many labels"))
         sizes.body.addWidget(self.by_size)
         plots = QHBoxLayout()
-        plots.setSpacing(12)
+        plots.setSpacing(8)
         plots.addWidget(layers, 1)
         plots.addWidget(sizes, 1)
         content = QVBoxLayout()
         content.setSpacing(12)
         content.addLayout(head)
+        content.addWidget(self.automatic)
+        content.addWidget(self.facts)
         content.addWidget(self.remark)
         content.addWidget(kinds)
         content.addLayout(plots, 1)
