@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.app import scorers
+from workbench.app import bases, scorers
 from workbench.app.answers import usable_prompts
 from workbench.app.planning import reward_source
 from workbench.app.runs import metrics
-from workbench.app.workspace import Workspace, require_model
+from workbench.app.workspace import Workspace
 from workbench.cancel import CancelToken
 from workbench.config.algorithms import BEST_OF_N
 from workbench.config.annotator import AnnotatorSettings
@@ -82,8 +83,8 @@ def best_of_n(
             "Add some, or put some into the held-out split, on the Prompts page.",
         )
     scorer = reward_source(ws, reward_run)
-    require_model(scorer, info)
-    folder = ws.artifact_folder(scorer.id, "reward_model")
+    bases.require(scorer, info)
+    ws.artifact_folder(scorer.id, "reward_model")
     judge = None if annotator is None else annotator.model_dump()
     run_id = ws.new_run(
         "evaluation",
@@ -104,7 +105,7 @@ def best_of_n(
 
         fitting = yield from usable_prompts(model, prompts, settings.max_new_tokens)
         judge = None if annotator is None else SimulatedAnnotator(annotator)
-        with scorers.loaded(model, folder, cancel) as reward:
+        with closing((yield from scorers.opened(ws, scorer, model, cancel))) as reward:
             best = yield from evaluation.best_of_n(model, fitting, reward, judge, settings, cancel)
         n_kept = 0
         if is_kept:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.app import user_functions
+from workbench.app import bases, user_functions
 from workbench.app.answers import all_prompts
 from workbench.app.library import find
 from workbench.app.training_data import usable_pairs
-from workbench.app.workspace import Workspace, require_model
+from workbench.app.workspace import Workspace
 from workbench.config.reward_parts import patterns
 from workbench.config.reward_parts.design import DesignError, Problem, RewardDesign, read
 from workbench.config.reward_parts.kinds import (
@@ -136,7 +136,7 @@ def _reward_run(ws: Workspace, part: RewardModelPart) -> Told:
             yield "run", f"{run.name} is no reward run. Choose one that is."
             return
         ws.artifact_folder(part.run, "reward_model")
-        require_model(run, ws.model_info())
+        bases.require(run, ws.model_info())
     except UserError as error:
         yield "run", str(error)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from workbench.app import bases
 from workbench.app.design_check import check, sources, without_reference
 from workbench.app.design_table import Measured, Row, calibrated, measure, measured
 from workbench.app.workspace import Workspace
@@ -76,18 +77,10 @@ def _bases(ws: Workspace, design: RewardDesign) -> list[dict[str, str]]:
     found: dict[str, str] = {}
     for part in design.parts:
         if isinstance(part, RewardModelPart):
-            found |= _bases_of(ws.run(part.run))
+            found |= {base.digest: base.name for base in bases.of_reward(ws.run(part.run))}
         elif isinstance(part, PerplexityPart):
             found[info.digest] = info.name
     return [{"name": name, "digest": digest} for digest, name in found.items()]
-
-
-def _bases_of(run: Run) -> dict[str, str]:
-    listed = run.inputs.get("bases")
-    if isinstance(listed, list):
-        return {str(base["digest"]): str(base["name"]) for base in listed}
-    digest = run.inputs.get("model_digest")
-    return {str(digest): str(run.inputs.get("model", ""))} if digest else {}
 
 
 def designs(ws: Workspace) -> list[Run]:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from workbench.app import scorers
+from workbench.app import bases, scorers
 from workbench.app.answers import all_prompts, usable_prompts
 from workbench.app.planning import reward_source
 from workbench.app.workspace import Workspace, require_model, require_whole
@@ -93,9 +93,9 @@ def compare(
             "Nobody would judge: there is no reward model for this policy.",
             "Let the simulated annotator judge, or train a reward model.",
         )
-    reward_folder = None
     if judge_run is not None:
-        reward_folder = ws.artifact_folder(judge_run.id, "reward_model")
+        bases.require(judge_run, info)
+        ws.artifact_folder(judge_run.id, "reward_model")
     eval_run = ws.new_run(
         "evaluation",
         EVALUATION,
@@ -124,8 +124,9 @@ def compare(
         with ExitStack() as stack:
             stack.callback(adapters.remove, model, arena.ADAPTER)
             reward = None
-            if reward_folder is not None:
-                reward = stack.enter_context(scorers.loaded(model, reward_folder))
+            if judge_run is not None:
+                reward = yield from scorers.opened(ws, judge_run, model, cancel)
+                stack.callback(reward.close)
             pairs, _ = yield from arena.compare(
                 model, fitting, folder, reward, judge, settings, cancel
             )
@@ -145,7 +146,8 @@ def scorer(ws: Workspace, policy: Run) -> Run | None:
         return reward_source(ws, int(str(trained_with)))
     for artifact in reversed(ws.experiment.artifacts.list()):
         run = ws.run(artifact.run_id)
-        is_fitting = run.inputs.get("model_digest") == policy.inputs.get("model_digest")
+        digests = {base.digest for base in bases.of_reward(run)}
+        is_fitting = digests <= {policy.inputs.get("model_digest")}
         is_there = not ws.experiment.runs.is_deleted(run.id)
         if artifact.kind == "reward_model" and is_fitting and is_there:
             return run

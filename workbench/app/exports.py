@@ -36,6 +36,9 @@ _TOKENIZER_FILES = (
 _COUNTED = {
     "prompt_ids": "prompts",
     "n_pairs": "pairs",
+    "n_ties": "ties",
+    "n_rankings": "rankings",
+    "n_ratings": "ratings",
     "n_feedback": "answers called good or bad",
     "n_answers": "answers",
 }

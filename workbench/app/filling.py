@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.app import scorers
+from workbench.app import bases, scorers
 from workbench.app.answers import all_prompts, answer_seed, usable_prompts
 from workbench.app.labelling import MAX_PAIRS_PER_PROMPT
 from workbench.app.planning import reward_source
@@ -102,7 +102,7 @@ def _source(ws: Workspace, settings: FillSettings) -> _Source:
     info = ws.model_info()
     if settings.source == "best-worst":
         scorer = reward_source(ws, None)
-        require_model(scorer, info)
+        bases.require(scorer, info)
         return _Source(reward=ws.artifact_folder(scorer.id, "reward_model"))
     if settings.source == "temperatures":
         return _Source()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from workbench.app import bases, library
 from workbench.app.memory import MemoryUse, free_on_card, room
 from workbench.app.training_data import amount, collect, hindrance
 from workbench.app.workspace import Workspace, require_model
@@ -18,11 +19,13 @@ from workbench.models.catalog import ModelInfo
 from workbench.models.memory_plan import Fitted, MemoryPlan
 
 __all__ = [
+    "Fitted",
     "Measured",
     "Plan",
     "Problem",
     "amount",
     "fit",
+    "info_of",
     "measure",
     "plan",
     "problems",
@@ -84,15 +87,21 @@ class Problem:
     message: str
 
 
-def measure(ws: Workspace, how: Algorithm, settings: TrainingSettings) -> Measured:
+def measure(ws: Workspace, how: Algorithm, settings: TrainingSettings, base: str = "") -> Measured:
     """Count the tokens of a run's data: for a thread beside the worker, it takes a moment.
+
+    Args:
+        ws: The experiment.
+        how: The algorithm.
+        settings: Its hyperparameters.
+        base: Name of the model that is trained; empty for the chosen one.
 
     Raises:
         UserError: No model is chosen, or its tokenizer cannot be read.
     """
     from workbench.models import tokens
 
-    info = ws.model_info()
+    info = info_of(ws, base)
     try:
         data, _ = collect(ws, how, settings)
     except UserError:
@@ -103,14 +112,28 @@ def measure(ws: Workspace, how: Algorithm, settings: TrainingSettings) -> Measur
 
 
 def plan(
-    ws: Workspace, how: Algorithm, settings: TrainingSettings, measured: Measured
+    ws: Workspace,
+    how: Algorithm,
+    settings: TrainingSettings,
+    measured: Measured,
+    *,
+    base: str = "",
+    reward_run: int | None = None,
 ) -> Plan | None:
     """The memory that a run would take; None where the model's config does not say how large it is.
+
+    Args:
+        ws: The experiment.
+        how: The algorithm.
+        settings: Its hyperparameters.
+        measured: What `measure` found.
+        base: Name of the model that is trained; empty for the chosen one.
+        reward_run: Whose reward scores; it may lie on another base. None takes the newest.
 
     Raises:
         UserError: No model is chosen.
     """
-    info, there = ws.model_info(), room(ws, measured.free_on_card)
+    info, there = info_of(ws, base), room(ws, measured.free_on_card)
     longest, n_long = _longest(settings, info, measured)
     try:
         facts = memory_plan.facts(info.path)
@@ -120,29 +143,69 @@ def plan(
     found = memory_plan.plan(
         facts, how.name, settings, device=device, dtype=dtype, longest_prompt=longest
     )
+    found = found.with_weights(_beside(ws, how, reward_run, dtype))
     if device == "cpu":
         found = found.with_program(ws.program_bytes)
     return Plan(found, there, n_long)
 
 
-def fit(ws: Workspace, how: Algorithm, settings: TrainingSettings, measured: Measured) -> Fitted:
+def fit(
+    ws: Workspace,
+    how: Algorithm,
+    settings: TrainingSettings,
+    measured: Measured,
+    *,
+    base: str = "",
+    reward_run: int | None = None,
+) -> Fitted:
     """Settings with which a run fits into memory and gives the same, or advice how it would.
+
+    Takes what `plan` takes.
 
     Raises:
         UserError: No model is chosen, or its config does not say how large it is.
     """
-    info, there = ws.model_info(), room(ws, measured.free_on_card)
+    info, there = info_of(ws, base), room(ws, measured.free_on_card)
     longest, _ = _longest(settings, info, measured)
     device, dtype = _where(there)
     return memory_plan.auto_fit(
         memory_plan.facts(info.path),
         how.name,
         settings,
-        there.total_bytes - (_more(ws) if device == "cpu" else 0),
+        there.total_bytes
+        - _beside(ws, how, reward_run, dtype)
+        - (_more(ws) if device == "cpu" else 0),
         device=device,
         dtype=dtype,
         longest_prompt=longest,
     )
+
+
+def info_of(ws: Workspace, base: str) -> ModelInfo:
+    """The model of this name, or the chosen one.
+
+    Raises:
+        UserError: There is none, or it cannot be loaded.
+    """
+    if not base:
+        return ws.model_info()
+    info = library.find(base)
+    if info.problems:
+        raise UserError(f"{info.name} cannot be used: {info.problems[0]}")
+    return info
+
+
+def _beside(ws: Workspace, how: Algorithm, reward_run: int | None, dtype: str) -> int:
+    """Bytes of the weights that a reward needs beside the chosen model."""
+    if "reward" not in how.needs:
+        return 0
+    try:
+        run = reward_source(ws, reward_run)
+        n_parameters = sum(info.n_parameters for info in bases.beside(ws, run))
+    except UserError:
+        return 0  # `problems` tells
+    n_parameters += int(str(run.inputs.get("n_parameters", 0)))
+    return n_parameters * memory_plan.bytes_of(dtype)
 
 
 def _more(ws: Workspace) -> int:
@@ -158,6 +221,7 @@ def problems(
     *,
     reward_run: int | None = None,
     start_run: int | None = None,
+    base: str = "",
 ) -> list[Problem]:
     """Everything known that hinders a run, in the order in which the page shows it.
 
@@ -168,11 +232,12 @@ def problems(
         measured: What `measure` found; None before.
         reward_run: Whose reward model scores; None takes the newest.
         start_run: The policy run that training starts from; None starts on the base.
+        base: Name of the model that is trained; empty for the chosen one.
     """
     info: ModelInfo | None = None
     found = []
     try:
-        info = ws.model_info()
+        info = info_of(ws, base)
     except UserError as error:
         found.append(Problem("model", str(error)))
     if measured is not None and measured.problem:
@@ -186,11 +251,11 @@ def problems(
     try:
         if "reward" in how.needs:
             scorer = reward_source(ws, reward_run)
-            _require(scorer, info)
+            bases.require(scorer, info)
             found += _labels(settings, scorer)
     except UserError as error:
         found.append(Problem("reward", str(error)))
-    if missing := hindrance(ws, how):
+    if missing := hindrance(ws, how, settings):
         found.append(Problem("data", missing))
     if info is not None and settings is not None and measured is not None:
         found += _too_long(settings, info, measured)
@@ -302,6 +367,15 @@ def _texts(data: TrainingData) -> Iterator[_Text]:
         yield said.prompt.messages, said.answer
     for answered in data.answers:
         yield answered.prompt.messages, answered.answer
+    for rated in data.ratings:
+        yield rated.prompt.messages, rated.answer
+    for tie in data.ties:
+        yield tie.prompt.messages, tie.first
+        yield tie.prompt.messages, tie.second
+    for ranking in data.rankings:
+        for place in ranking.places:
+            for text in place:
+                yield ranking.prompt.messages, text
 
 
 def _size(text: _Text) -> int:

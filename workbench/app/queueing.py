@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.app import scorers
+from workbench.app import bases, scorers
 from workbench.app.features import Answers, cached, last_states
 from workbench.app.planning import reward_source
-from workbench.app.workspace import MIN_PAIRS, Workspace, require_model
+from workbench.app.workspace import MIN_PAIRS, Workspace
 from workbench.cancel import CancelToken
 from workbench.config.queueing import QueueSettings
 from workbench.config.toml import SettingsError, validate
@@ -78,7 +79,7 @@ def order(ws: Workspace, settings: QueueSettings, shown: Shown = lambda: None) -
     scorer = None
     if "uncertainty" in uses and settings.doubt == "reward-model":
         scorer = reward_source(ws, None)
-        require_model(scorer, ws.model_info())
+        bases.require(scorer, ws.model_info())
 
     def work(cancel: CancelToken) -> Working:
         ws.experiment.settings.set(_SETTINGS, settings.model_dump())
@@ -243,7 +244,7 @@ def _reward_margins(
     cancel: CancelToken,
 ) -> Generator[Event, None, Floats]:
     """The reward model's score of the first answer less that of the second, (N,)."""
-    with scorers.loaded(model, ws.artifact_folder(scorer.id, "reward_model")) as reward:
+    with closing((yield from scorers.opened(ws, scorer, model, cancel))) as reward:
 
         def compute(answers: Sequence[Any]) -> NDArray[Any]:
             return np.array([reward.score_texts(*zip(*answers, strict=True))]).T

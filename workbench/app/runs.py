@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from workbench.app import label_gate, scorers, second_judge
+from workbench.app import bases, label_gate, scorers, second_judge
 from workbench.app.answers import fitting, usable_prompts
 from workbench.app.exports import export_adapter
 from workbench.app.planning import require_ready, reward_source
@@ -23,6 +24,9 @@ from workbench.data.training_data import DATA_FILE, TrainingData
 from workbench.errors import UserError
 from workbench.events import Asked, Event, Marked, Sample, Warned
 from workbench.jobs.runner import Job
+
+if TYPE_CHECKING:
+    from workbench.models.loading import LoadedModel
 
 __all__ = [
     "export_adapter",
@@ -96,7 +100,10 @@ def resume(ws: Workspace, run_id: int) -> Job:
             "Only training runs that were stopped, interrupted or failed can go on.",
         )
     ws.check_writable()
-    require_model(run, ws.model_info())
+    if run.kind == "reward":
+        bases.require(run, ws.model_info() if ws.selected_model else None)
+    else:
+        require_model(run, ws.model_info())
     how = algorithms.find(run.algorithm)
     settings = toml.validate(how.settings, run.settings)
     checkpoint = newest_checkpoint(ws, run_id)
@@ -143,7 +150,7 @@ def submit(
         items = TrainingData.read(folder / DATA_FILE)
         for sentence in doubts:
             yield Warned(sentence)
-        model = yield from ws.model(cancel)
+        model = yield from _base_of(ws, run, cancel)
         cancel.while_paused = model.parked
         from workbench.models import adapters
         from workbench.training.inputs import Inputs
@@ -158,9 +165,7 @@ def submit(
             if "reward_run" in run.inputs:
                 yield from label_gate.decide(ws, model, run, step, cancel)
                 reward_run, is_new = label_gate.reward_run_at(ws, run, step)
-                reward = scorers.load(
-                    model, ws.artifact_folder(reward_run, "reward_model"), cancel=cancel
-                )
+                reward = yield from scorers.opened(ws, ws.run(reward_run), model, cancel)
                 stack.callback(reward.close)
             judge = None
             if "judge" in run.inputs:
@@ -273,6 +278,19 @@ def samples(ws: Workspace, run_id: int, step: int | None = None) -> list[Sample]
 def _input_folder(ws: Workspace, run: Run, name: str, kind: str) -> Path | None:
     source = run.inputs.get(name)
     return None if source is None else ws.artifact_folder(int(str(source)), kind)
+
+
+def _base_of(ws: Workspace, run: Run, cancel: CancelToken) -> Generator[Event, None, LoadedModel]:
+    """What is trained: the chosen model, or the base that a reward model asked for.
+
+    Two bases at once may not fit, so the chosen one goes while another is trained.
+    """
+    chosen = ws.model_info().digest if ws.selected_model else ""
+    if run.kind != "reward" or run.inputs.get("model_digest") == chosen:
+        return (yield from ws.model(cancel))
+    (base,) = bases.of_reward(run)
+    ws.forget_model()
+    return (yield from bases.loading(ws, base, run.name, cancel))
 
 
 def _clear_after(run_folder: Path, checkpoint: Path | None) -> None:

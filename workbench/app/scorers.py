@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.app import judge_keys, user_functions
-from workbench.app.workspace import require_whole
+from workbench.app import bases, judge_keys, user_functions
+from workbench.app.workspace import Workspace, require_whole
 from workbench.cancel import CancelToken
-from workbench.errors import UserError
+from workbench.data.records import Run
+from workbench.events import Progress
 
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel
@@ -35,10 +36,28 @@ def loaded(
         scorer.close()
 
 
+def opened(
+    ws: Workspace, run: Run, model: LoadedModel, cancel: CancelToken, adapter: str = "reward"
+) -> Generator[Progress, None, Scorer]:
+    """The reward of a reward run, for who closes it later: `yield from` it in a job.
+
+    Raises:
+        UserError: As `loaded`, or a base that it needs is not here.
+    """
+    held = yield from bases.ready(ws, run, cancel)
+    scorer = load(model, ws.artifact_folder(run.id, "reward_model"), adapter, cancel)
+    held.clear()  # the scorer holds what it uses
+    return scorer
+
+
 def load(
     model: LoadedModel, folder: Path, adapter: str = "reward", cancel: CancelToken | None = None
 ) -> Scorer:
-    """As `loaded`, for who closes it later; of two at once each needs an adapter name."""
+    """As `loaded`, for who closes it later; of two at once each needs an adapter name.
+
+    A base that it needs and that nobody has loaded is loaded without a word; `opened` shows the
+    progress.
+    """
     require_whole(folder)
     return read(model, folder, adapter, cancel)
 
@@ -63,12 +82,9 @@ def _place(model: LoadedModel, adapter: str, cancel: CancelToken | None) -> Plac
     from workbench.rewards.loading import Place
 
     return Place(
-        model, _no_other, adapter, judge_keys.find, user_functions.is_digest_allowed, cancel
+        model, _find_base, adapter, judge_keys.find, user_functions.is_digest_allowed, cancel
     )
 
 
-def _no_other(name: str, _digest: str) -> LoadedModel:
-    raise UserError(
-        f"This reward was trained on {name}, which is not loaded.",
-        f"Choose {name} on the Models page.",
-    )
+def _find_base(name: str, digest: str) -> LoadedModel:
+    return bases.load(bases.Base(name, digest), "This reward")

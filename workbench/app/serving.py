@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from workbench.app import scorers
+from workbench.app import bases, scorers
 from workbench.app.endpoint import Endpoint, Question
 from workbench.app.planning import reward_source
 from workbench.app.reward_protocol import Item
-from workbench.app.workspace import Workspace, require_model
+from workbench.app.workspace import Workspace
 from workbench.cancel import CancelToken
 from workbench.errors import UserError
 from workbench.events import Progress, Warned
@@ -80,15 +80,17 @@ def serve_reward(
     if not 0 <= port <= 65_535:
         raise UserError(f"There is no port {port}.", "Choose one of 1 to 65535, or 0 for any.")
     scorer = reward_source(ws, reward_run)
-    require_model(scorer, ws.model_info())
-    folder = ws.artifact_folder(scorer.id, "reward_model")
+    bases.require(scorer, ws.model_info())
+    ws.artifact_folder(scorer.id, "reward_model")
     serving = Serving(token or secrets.token_urlsafe(32))
 
     def work(cancel: CancelToken) -> Working:
         model = yield from ws.model(cancel)
         from workbench.rewards.neural import RewardModel
+        from workbench.rewards.retold import Retold
 
-        reward = scorers.load(model, folder)
+        scorer_there = yield from scorers.opened(ws, scorer, model, cancel)
+        reward = scorer_there.reward if isinstance(scorer_there, Retold) else scorer_there
         try:
             if not isinstance(reward, RewardModel):
                 raise UserError(

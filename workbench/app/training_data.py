@@ -7,15 +7,16 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from workbench.app import aggregate
+from workbench.app import aggregate, reward_data
 from workbench.app.answers import all_prompts
 from workbench.app.judge_records import weights
 from workbench.app.workspace import MIN_PAIRS, Workspace
 from workbench.config.aggregation import AggregationSettings
 from workbench.config.algorithms import BEST_OF_N, REWARD, Algorithm
 from workbench.config.judge import JudgeSettings
+from workbench.config.reward_model import RewardModelSettings
 from workbench.config.training import OnPolicySettings, TrainingSettings
-from workbench.data.records import Answered, Feedback, Judgement, Preference, Prompt, Source
+from workbench.data.records import Answered, Feedback, Preference, Prompt, Source
 from workbench.data.training_data import TrainingData
 from workbench.errors import UserError
 
@@ -38,17 +39,23 @@ def collect(
         facts["prompt_ids"] = [p.id for p in data.prompts]
     if "preferences" in how.needs:
         pairs, n_identical = usable_pairs(ws)
-        if how is not REWARD:
+        extra = TrainingData()
+        if isinstance(settings, RewardModelSettings):
+            extra = reward_data.more(ws, settings, pairs, _weighing(ws))
+        else:
             # What a policy is measured on later must not be what it learned from.
             pairs = [pair for pair in pairs if pair.prompt.split == "train"]
-        if len(pairs) < MIN_PAIRS:
-            raise too_few(len(pairs), "" if how is REWARD else " on training prompts")
-        data = replace(data, preferences=tuple(pairs))
+        if len(pairs) < MIN_PAIRS and not (extra.rankings or extra.ratings):
+            raise too_few(
+                len(pairs), "" if how is REWARD else " on training prompts", len(extra.ties)
+            )
+        data = reward_data.joined(replace(data, preferences=tuple(pairs)), extra)
         facts |= {
             "n_pairs": len(pairs),
             "n_identical": n_identical,
-            "labels_digest": labels_digest(pairs),
+            "labels_digest": labels_digest(pairs, extra),
             "annotators": sorted({f"{p.annotator} ({p.annotator_kind})" for p in pairs}),
+            **reward_data.counts(extra),
         }
         if (rule := aggregate.rule_of(ws)) != AggregationSettings():
             facts["rule"] = rule.model_dump()
@@ -68,8 +75,13 @@ def amount(ws: Workspace, how: Algorithm) -> str:
     return ", ".join(f"{n} {words}" for words, n in _counts(ws, how).items())
 
 
-def hindrance(ws: Workspace, how: Algorithm) -> str:
+def hindrance(ws: Workspace, how: Algorithm, settings: TrainingSettings | None = None) -> str:
     """Why there is too little data for an algorithm, as a sentence; empty when there is enough."""
+    if isinstance(settings, RewardModelSettings):
+        if settings.loss == "regression":
+            return reward_data.hindrance_of_ratings(reward_data.n_rated(ws))
+        if settings.loss == "plackett-luce" and len(ws.experiment.rankings.list()) >= MIN_PAIRS:
+            return ""
     for words, n in _counts(ws, how).items():
         if words == "prompts" and not n:
             return "There are no training prompts yet. Add some on the Prompts page."
@@ -112,18 +124,23 @@ def _preferences(ws: Workspace) -> list[Preference]:
     return [replace(p, weight=weight_of(p)) for p in preferences]
 
 
-def _weighing(ws: Workspace) -> Callable[[Judgement | Preference], float]:
+def _weighing(ws: Workspace) -> Callable[[reward_data.Label], float]:
     """How much a label counts, by who gave it."""
     known = weights(ws)
 
-    def weight_of(label: Judgement | Preference) -> float:
+    def weight_of(label: reward_data.Label) -> float:
         return known.get(label.annotator, _AI_WEIGHT) if label.annotator_kind == "ai" else 1.0
 
     return weight_of
 
 
-def too_few(n_pairs: int, where: str = "") -> UserError:
+def too_few(n_pairs: int, where: str = "", n_ties: int = 0) -> UserError:
     """What to say when there are not enough pairs to train on."""
+    if n_ties and not n_pairs:
+        return UserError(
+            f"All {n_ties} judged pairs{where} are ties: they do not say which answers are better.",
+            f"Rank at least {MIN_PAIRS} pairs of which one answer is better.",
+        )
     return UserError(
         f"There are {n_pairs} ranked pairs that differ{where}; training needs at least "
         f"{MIN_PAIRS}.",
@@ -131,12 +148,29 @@ def too_few(n_pairs: int, where: str = "") -> UserError:
     )
 
 
-def labels_digest(pairs: Sequence[Preference]) -> str:
-    """SHA-256 of what was preferred to what: equal labels, equal digest."""
-    rows = sorted(
-        (p.comparison_id, p.chosen, p.rejected, p.annotator, *([p.weight] if p.weight != 1 else []))
-        for p in pairs
-    )
+def labels_digest(pairs: Sequence[Preference], extra: TrainingData | None = None) -> str:
+    """SHA-256 of what was preferred to what: equal labels, equal digest.
+
+    Args:
+        pairs: What was preferred.
+        extra: Ties, rankings and ratings that are learned from too.
+    """
+    rows: list[object] = [
+        *sorted(
+            (
+                p.comparison_id,
+                p.chosen,
+                p.rejected,
+                p.annotator,
+                *([p.weight] if p.weight != 1 else []),
+            )
+            for p in pairs
+        )
+    ]
+    if extra is not None:
+        rows += sorted(("tie", t.prompt.id, t.first, t.second, t.weight) for t in extra.ties)
+        rows += sorted(("ranking", r.prompt.id, r.places, r.weight) for r in extra.rankings)
+        rows += sorted(("rating", r.prompt.id, r.answer, r.rating) for r in extra.ratings)
     return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
 
 

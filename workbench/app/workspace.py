@@ -173,6 +173,10 @@ class Workspace:
         log.info("loaded %s (%s)", info.name, info.digest[:12])
         return self._loaded
 
+    def forget_model(self) -> None:
+        """Let the chosen model go out of memory; it is loaded again when it is next needed."""
+        self._loaded = None
+
     def submit(
         self,
         title: str,

@@ -51,7 +51,7 @@ def pad_prompts(model: LoadedModel, prompts: Sequence[Sequence[int]]) -> tuple[T
     width = max(len(p) for p in prompts)
     ids = [[model.pad_id] * (width - len(p)) + list(p) for p in prompts]
     mask = [[False] * (width - len(p)) + [True] * len(p) for p in prompts]
-    return torch.tensor(ids, device=model.device), torch.tensor(mask, device=model.device)
+    return _tensors(model, ids, mask)
 
 
 def pad_answers(model: LoadedModel, answers: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -59,7 +59,17 @@ def pad_answers(model: LoadedModel, answers: Sequence[Sequence[int]]) -> tuple[T
     width = max(len(a) for a in answers)
     ids = [list(a) + [model.pad_id] * (width - len(a)) for a in answers]
     mask = [[True] * len(a) + [False] * (width - len(a)) for a in answers]
-    return torch.tensor(ids, device=model.device), torch.tensor(mask, device=model.device)
+    return _tensors(model, ids, mask)
+
+
+def _tensors(
+    model: LoadedModel, ids: list[list[int]], mask: list[list[bool]]
+) -> tuple[Tensor, Tensor]:
+    """With their kinds named: torch takes lists of nothing, for empty answers, to be floats."""
+    return (
+        torch.tensor(ids, dtype=torch.long, device=model.device),
+        torch.tensor(mask, dtype=torch.bool, device=model.device),
+    )
 
 
 def seeds(*key: int, n: int) -> list[int]:

@@ -71,11 +71,21 @@ class MemoryPlan(NamedTuple):
         """The most that the run takes at any time; the parts add up to it."""
         return max(self.phases.values())
 
+    def with_weights(self, n_bytes: int) -> MemoryPlan:
+        """The same beside weights that are there all the time, such as another base's."""
+        phases = {name: n + n_bytes for name, n in self.phases.items()}
+        return MemoryPlan({**self.parts, "base": self.parts["base"] + n_bytes}, phases)
+
     def with_program(self, n_bytes: int) -> MemoryPlan:
         """The same in a program that takes more by itself, such as one with a window."""
         more = max(0, n_bytes - self.parts["runtime"])
         phases = {name: n + more for name, n in self.phases.items()}
         return MemoryPlan({**self.parts, "runtime": self.parts["runtime"] + more}, phases)
+
+
+def bytes_of(dtype: str) -> int:
+    """Of one weight."""
+    return _BYTES[dtype]
 
 
 class Fitted(NamedTuple):
@@ -193,10 +203,12 @@ class Run:
         return _WIDE * self.settings.lora.r * sides
 
     def adapters(self) -> int:
-        """Those that learn, the reward model's, and Q heads with their target copies."""
+        """Those that learn, the reward model's, a copy, and Q heads with their target copies."""
         has_reward = "reward" in algorithms.find(self.algorithm).needs
         n_copies = 2 if hasattr(self.settings, "target_rate") else 1
-        return (self.n_trained + has_reward) * self.adapter() + n_copies * self.q_heads()
+        n_kept = bool(getattr(self.settings, "patience", 0))  # the best so far
+        n_adapters = self.n_trained + has_reward + n_kept
+        return n_adapters * self.adapter() + n_copies * self.q_heads()
 
     def optimiser(self) -> int:
         """Two moments of everything that learns, and a gradient where several pieces add to it.

@@ -15,11 +15,13 @@ from workbench.cancel import CancelToken
 from workbench.data import design_folder
 from workbench.errors import UserError
 from workbench.models.loading import LoadedModel
-from workbench.rewards import neural, probe_reward
+from workbench.rewards import classifier, neural, probe_reward
 from workbench.rewards.base import Scorer
+from workbench.rewards.classifier import ClassifierReward
 from workbench.rewards.design import DesignedReward
 from workbench.rewards.parts import making
 from workbench.rewards.parts.answers import PartScorer
+from workbench.rewards.retold import Retold
 
 
 class Place(NamedTuple):
@@ -59,7 +61,11 @@ def load(place: Place, folder: Path) -> Scorer:
 
 
 def _network(place: Place, folder: Path) -> Scorer:
-    return neural.RewardModel.load(place.base, folder, place.adapter)
+    base = neural.base_of(folder)
+    if base is None or base[1] == place.base.info.digest:
+        return neural.RewardModel.load(place.base, folder, place.adapter)
+    reward = neural.RewardModel.load(place.find_base(*base), folder, place.adapter)
+    return Retold(reward, place.base)
 
 
 def design(place: Place, folder: Path, chosen: Sequence[int] | None = None) -> DesignedReward:
@@ -103,8 +109,13 @@ def _probe(place: Place, folder: Path) -> Scorer:
     return probe_reward.ProbeReward.load(place.base, folder, base)
 
 
+def _classifier(place: Place, folder: Path) -> Scorer:
+    return ClassifierReward.load(place.base, folder)
+
+
 _KINDS: Mapping[str, Callable[[Place, Path], Scorer]] = {
     design_folder.DESIGN: design,
     probe_reward.FILE: _probe,
+    classifier.MARKER: _classifier,
     "adapter_config.json": _network,
 }

@@ -202,6 +202,11 @@ class RewardModel:
         answer = encode_answer(self.base.tokenizer, text, self.base.stop_id)
         return Encoded(tuple(self.base.encode_prompt(prompt)), tuple(answer))
 
+    def encode_beginning(self, prompt: Sequence[Message], text: str) -> Encoded:
+        """As `encode_text`, for an answer that goes on: it has no stop token yet."""
+        answer: list[int] = self.base.tokenizer.encode(text, add_special_tokens=False)
+        return Encoded(tuple(self.base.encode_prompt(prompt)), tuple(answer))
+
     def encode_rendered(self, prompt: str, answer: str) -> Encoded:
         """As `encode`, for text that a chat template has rendered, special tokens included.
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench import __version__, places
+from workbench.app import bases
 from workbench.app.answers import all_prompts
 from workbench.app.exports import copy_adapter, free_folder, relative_path
 from workbench.app.handover import launch, openrlhf, trl
@@ -143,7 +144,7 @@ def _gather(
     scorer = None
     if "reward" in how.needs or reward_run is not None:
         scorer = reward_source(ws, reward_run or _input(again, "reward_run"))
-        require_model(scorer, info)
+        bases.require(scorer, info)
     start = _input(again, "start_run")
     return _Job(
         how=how,

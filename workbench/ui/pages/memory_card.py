@@ -9,7 +9,7 @@ from PySide6.QtCore import Signal
 
 from workbench.app import planning
 from workbench.app.memory import memory
-from workbench.app.planning import Measured, Plan
+from workbench.app.planning import Fitted, Measured, Plan
 from workbench.app.workspace import Workspace
 from workbench.config.algorithms import Algorithm
 from workbench.config.training import TrainingSettings
@@ -41,6 +41,8 @@ class MemoryCard(Card):
         super().__init__(self.tr("Memory plan"))
         self._ws = ws
         self._wanted: tuple[Algorithm, TrainingSettings] | None = None
+        self._base = ""
+        self._reward_run: int | None = None
         self._key: tuple[str, ...] = ()
         self._found: Measured | None = None
         self._trouble = ""
@@ -65,9 +67,17 @@ class MemoryCard(Card):
         self._again = every(self, self._plan, _AGAIN_MS)
         self.setVisible(False)
 
-    def plan_for(self, how: Algorithm, settings: TrainingSettings) -> None:
-        """Plan a run with these settings."""
+    def plan_for(
+        self,
+        how: Algorithm,
+        settings: TrainingSettings,
+        *,
+        base: str = "",
+        reward_run: int | None = None,
+    ) -> None:
+        """Plan a run with these settings, on a base and with a reward as `planning.plan` says."""
         self._wanted = (how, settings)
+        self._base, self._reward_run = base, reward_run
         self._soon.start()
 
     def set_locked(self, is_locked: bool) -> None:
@@ -97,7 +107,14 @@ class MemoryCard(Card):
         try:
             self._measure(how, settings)
             plan = (
-                planning.plan(self._ws, how, settings, self._found)
+                planning.plan(
+                    self._ws,
+                    how,
+                    settings,
+                    self._found,
+                    base=self._base,
+                    reward_run=self._reward_run,
+                )
                 if self._found is not None
                 else None
             )
@@ -109,12 +126,13 @@ class MemoryCard(Card):
 
     def _measure(self, how: Algorithm, settings: TrainingSettings) -> None:
         """Start counting if what is to be counted differs from what was."""
-        source = str(getattr(settings, "answers_from", ""))
+        source = str(getattr(settings, "answers_from", getattr(settings, "loss", "")))
         amount = planning.amount(self._ws, how)
-        key = (self._ws.model_info().digest, how.name, source, amount)
+        info = planning.info_of(self._ws, self._base)
+        key = (info.digest, how.name, source, amount)
         if key != self._key:
             self._key, self._found, self._trouble = key, None, ""
-            self._asking.ask(partial(planning.measure, self._ws, how, settings))
+            self._asking.ask(partial(planning.measure, self._ws, how, settings, self._base))
 
     def _take(self, found: object) -> None:
         assert isinstance(found, Measured)
@@ -155,10 +173,17 @@ class MemoryCard(Card):
         sentence = self.tr("{over} more than there is.").format(over=over)
         return f"{sentence} {self._advice()}"
 
-    def _advice(self) -> str:
+    def _fitted(self) -> Fitted | None:
         if self._wanted is None or self._found is None:
+            return None
+        return planning.fit(
+            self._ws, *self._wanted, self._found, base=self._base, reward_run=self._reward_run
+        )
+
+    def _advice(self) -> str:
+        fitted = self._fitted()
+        if fitted is None or self._wanted is None:
             return ""
-        fitted = planning.fit(self._ws, *self._wanted, self._found)
         if not fitted.fits:
             return fitted.advice
         changes = _changes(self._wanted[1], fitted.settings)
@@ -168,9 +193,9 @@ class MemoryCard(Card):
         return words.format(n=fitted.settings.micro_batch_tokens)
 
     def _fit(self) -> None:
-        if self._wanted is None or self._found is None:
+        fitted = self._fitted()
+        if fitted is None or self._wanted is None:
             return
-        fitted = planning.fit(self._ws, *self._wanted, self._found)
         if not fitted.fits:
             self.remark.tell(fitted.advice)
             return

@@ -260,7 +260,14 @@ class TrainPage(RunPage):
         found: list[Problem] = []
         if not is_open(self.run()):
             counted, chosen = self.memory.found(), self.inputs.chosen()
-            found = planning.problems(self.ws, how, settings, counted, **chosen)
+            found = planning.problems(
+                self.ws,
+                how,
+                settings,
+                counted,
+                reward_run=chosen["reward_run"],
+                start_run=chosen["start_run"],
+            )
             if trouble := self.memory.trouble():
                 found.append(Problem("model", trouble))
         inner = {p.where: p.message for p in found if p.where in self.form.fields}
@@ -268,7 +275,7 @@ class TrainPage(RunPage):
         self.inputs.set_problems(self._hindrances)
         self.forms.set_outside_problems(inner)
         if settings is not None:
-            self.memory.plan_for(how, settings)
+            self.memory.plan_for(how, settings, reward_run=self.inputs.chosen()["reward_run"])
         self._update_start()
 
     def _hindrance(self) -> str:
