@@ -142,7 +142,7 @@ def _card(ws: Workspace, run: Run, info: ModelInfo, is_merged: bool, *, is_guide
             "## Where it comes from",
             "",
             f"- Base model: {base} (digest `{info.digest[:16]}`, {info.licence or 'no licence'})",
-            *_lineage(ws, run),
+            *lineage(ws, run),
             "",
             *gate.card(gate.latest(ws, run.id)),
             "## Settings",
@@ -189,7 +189,7 @@ def _what_is_lost(is_merged: bool) -> Iterator[str]:
     yield ""
 
 
-def _lineage(ws: Workspace, run: Run) -> Iterator[str]:
+def lineage(ws: Workspace, run: Run) -> Iterator[str]:
     """What a run was made from, line by line."""
     inputs, counts = run.inputs, []
     for name, words in _COUNTED.items():
@@ -199,7 +199,7 @@ def _lineage(ws: Workspace, run: Run) -> Iterator[str]:
             counts.append(f"{n} {words}")
     yield f"- {run.name}: {run.status}, {', '.join(counts)}"
     if (start := inputs.get("start_run")) is not None:
-        yield from _lineage(ws, ws.run(int(str(start))))
+        yield from lineage(ws, ws.run(int(str(start))))
     labelled = run
     if (scorer := inputs.get("reward_run")) is not None:
         labelled = ws.run(int(str(scorer)))

@@ -20,6 +20,7 @@ from workbench.cli import (
     probes,
     quality,
     reward_report,
+    rewards,
     scoring,
 )
 from workbench.cli.following import Outcome, follow, interruptible, outcome_of, stop_if_paused
@@ -235,9 +236,10 @@ def _train(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
     settings = parser.TRAINING[name].read(options)
     chosen = {run: getattr(options, run, None) for run in ("reward_run", "start_run")}
     if options.plan:
-        return show_plan(ws, find(name), settings, show, **chosen)
+        base = getattr(options, "base", "")
+        return show_plan(ws, find(name), settings, show, base=base, **chosen)
     if isinstance(settings, RewardModelSettings):
-        return follow(reward.train_reward(ws, settings), show)
+        return follow(reward.train_reward(ws, settings, options.base), show)
     job = runs.train(ws, name, settings, **chosen, judge=getattr(options, "judge", ""))
     return _with_labels(ws, [job], options, show)
 
@@ -445,6 +447,8 @@ _COMMANDS: dict[str, Callable[[Workspace, argparse.Namespace, Show], Outcome]] =
     "export preferences": preferences.export,
     "export adapter": _export_adapter,
     "export bundle": _export_bundle,
+    "export reward": rewards.export,
+    "reward import": rewards.take_in,
     "serve reward": _serve_reward,
     "tour": _tour,
 }

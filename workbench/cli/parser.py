@@ -19,6 +19,7 @@ from workbench.cli import (
     probes,
     quality,
     reward_report,
+    rewards,
     scoring,
 )
 from workbench.cli.options import SettingsFlags
@@ -188,6 +189,10 @@ def _add_training(commands: argparse._SubParsersAction[_Parser]) -> None:
         training.add_argument(
             "--plan", action="store_true", help="print memory and problems, and train nothing"
         )
+        if how is REWARD:
+            training.add_argument(
+                "--base", default="", help="model to train on (default: the chosen one)"
+            )
         if "reward" in how.needs:
             training.add_argument(
                 "--reward-run", type=int, help="reward model to use (default: the newest)"
@@ -248,18 +253,22 @@ def _add_measuring(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _add_rewards(commands: argparse._SubParsersAction[_Parser]) -> None:
-    rewards = _family(commands, "reward", "rewards, and whether they can be trusted")
-    designs.add_commands(partial(_command, rewards))
+    family = _family(commands, "reward", "rewards, and whether they can be trusted")
+    designs.add_commands(partial(_command, family))
+    fetching = _command(
+        family, "import", "take in a reward model that others trained", key="reward import"
+    )
+    rewards.add_import_flags(fetching)
     card = _command(
-        rewards, "report", "accuracy, calibration, baselines, a verdict", key="reward report"
+        family, "report", "accuracy, calibration, baselines, a verdict", key="reward report"
     )
     reward_report.add_flags(card)
     probing = _command(
-        rewards, "probe", "small models on the base's states, in seconds", key="reward probe"
+        family, "probe", "small models on the base's states, in seconds", key="reward probe"
     )
     probes.add_flags(probing)
     scoring.add_flags(
-        _command(rewards, "score", "score a text, and each of its tokens", key="reward score")
+        _command(family, "score", "score a text, and each of its tokens", key="reward score")
     )
 
 
@@ -289,6 +298,11 @@ def _add_outward(commands: argparse._SubParsersAction[_Parser]) -> None:
         "--reward-run", type=int, help="reward model to use (default: the run's, or the newest)"
     )
     handing.add_argument("--config", metavar="FILE.toml", help="settings (default: the run's)")
+
+    carrying = _command(
+        export, "reward", "a reward model as a sequence classifier", key="export reward"
+    )
+    rewards.add_export_flags(carrying)
 
     serve = _family(commands, "serve", "answer programs on this machine or others")
     reward = _command(serve, "reward", "scores of a reward model over HTTP", key="serve reward")

@@ -24,15 +24,19 @@ def show_plan(
     *,
     reward_run: int | None,
     start_run: int | None,
+    base: str = "",
 ) -> Outcome:
     """Print the memory plan and every problem; failed when the run could not go well."""
     from workbench.app import planning
 
-    measured = planning.measure(ws, how, settings) if ws.selected_model else None
+    is_known = bool(base or ws.selected_model)
+    measured = planning.measure(ws, how, settings, base) if is_known else None
     problems = planning.problems(
-        ws, how, settings, measured, reward_run=reward_run, start_run=start_run
+        ws, how, settings, measured, reward_run=reward_run, start_run=start_run, base=base
     )
-    plan = None if measured is None else planning.plan(ws, how, settings, measured)
+    plan = None
+    if measured is not None:
+        plan = planning.plan(ws, how, settings, measured, base=base, reward_run=reward_run)
     values: dict[str, object] = {"problems": [problem.message for problem in problems]}
     if plan is not None:
         values |= {

@@ -98,6 +98,7 @@ SAFETY = Method("safety", "Safety")
 GATE = Method("gate", "Regression gate")
 DESIGN = Method("design", "Reward design")
 PROBE = Method("probe", "Probe")
+IMPORTED = Method("imported", "Imported reward model")
 
 REWARD = Algorithm(
     "reward",

@@ -18,6 +18,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from workbench.config.lora import LoraSettings
 from workbench.errors import UserError
@@ -232,6 +233,29 @@ def merge(base: LoadedModel, folder: Path, target: Path) -> None:
     merged: Any = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
     merged.to(base.dtype).save_pretrained(str(target))
     base.tokenizer.save_pretrained(str(target))
+
+
+def merge_scorer(path: Path, folder: Path, target: Path, pad_id: int | None) -> None:
+    """Write base plus reward adapter as one sequence classifier with one label.
+
+    As in `merge` the sum is taken in float32. The tokenizer goes along.
+
+    Args:
+        path: The base's folder.
+        folder: A SEQ_CLS adapter.
+        target: Where to write.
+        pad_id: What texts are padded with; the score is read at the last other token. None for
+            what the base's config says.
+    """
+    model: Any = AutoModelForSequenceClassification.from_pretrained(
+        path, num_labels=1, dtype=torch.float32, use_safetensors=True
+    )
+    merged: Any = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+    if pad_id is not None:
+        merged.config.get_text_config().pad_token_id = pad_id
+    merged.save_pretrained(str(target))
+    tokenizer: Any = AutoTokenizer.from_pretrained(path)
+    tokenizer.save_pretrained(str(target))
 
 
 def first_layer(base: LoadedModel, settings: LoraSettings) -> int:

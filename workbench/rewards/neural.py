@@ -182,6 +182,7 @@ class RewardModel:
         content = {
             "base": {"name": info.name, "digest": info.digest},
             "members": self.n_members,
+            "pad_id": self.base.pad_id,
             **(facts or {}),
         }
         (folder / FACTS).write_text(json.dumps(content, indent=2), encoding="utf-8")

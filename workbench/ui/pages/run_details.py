@@ -7,7 +7,15 @@ from collections.abc import Iterator, Mapping
 from PySide6.QtWidgets import QLabel, QSplitter
 
 from workbench.config import algorithms
-from workbench.config.algorithms import BEST_OF_N, GATE, PROBE, SAFETY, TEXT_METRICS
+from workbench.config.algorithms import (
+    BEST_OF_N,
+    DESIGN,
+    GATE,
+    IMPORTED,
+    PROBE,
+    SAFETY,
+    TEXT_METRICS,
+)
 from workbench.config.best_of_n import BestOfNSettings
 from workbench.config.evaluation import EvaluationSettings
 from workbench.config.gate import GateSettings
@@ -45,6 +53,8 @@ def _model_of(run: Run) -> type[Settings]:
         return _EVALUATIONS.get(run.algorithm, EvaluationSettings)
     if run.algorithm == PROBE.name:
         return ProbeSettings
+    if run.algorithm in (DESIGN.name, IMPORTED.name):
+        return Settings  # nothing was set
     return algorithms.find(run.algorithm).settings
 
 
