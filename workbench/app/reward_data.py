@@ -154,6 +154,19 @@ def ratings(ws: Workspace, weight_of: WeightOf) -> list[Rated]:
     return found
 
 
+def amount(ws: Workspace) -> str:
+    """How much of each kind is there, in words; counted, not read."""
+    judgements = ws.experiment.judgements
+    numbers = {
+        "ranked pairs": sum(judgements.count(verdict=v) for v in ("first", "second")),
+        "ties": sum(judgements.count(verdict=v) for v in ("tie", "both_bad")),
+        "rankings": len(ws.experiment.rankings.list()),
+        "rated answers": n_rated(ws),
+    }
+    there = [f"{n} {words}" for words, n in numbers.items() if n or words == "ranked pairs"]
+    return ", ".join(there)
+
+
 def n_rated(ws: Workspace) -> int:
     """How many answers have a rating; counted, not read."""
     rated = ws.experiment.remarks.list("rating")

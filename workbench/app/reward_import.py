@@ -44,6 +44,11 @@ _MOST_PAIRS = 200  # that an imported reward is tried on
 _AT_ONCE = 16
 
 
+def weight_bytes(folder: Path) -> int:
+    """Bytes of the weight files in a folder."""
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+
 def import_reward(
     ws: Workspace, folder: Path, *, base: str = "", is_copied: bool | None = None
 ) -> Job:

@@ -8,25 +8,36 @@ from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QTabWidget, QVBoxLayout, QWidget
 
 from workbench.app import reward as app_reward
+from workbench.app import reward_export, reward_import
 from workbench.app.training_data import hindrance
 from workbench.app.workspace import Workspace
-from workbench.config.algorithms import DESIGN, REWARD
+from workbench.config.algorithms import DESIGN, IMPORTED, REWARD
 from workbench.config.reward_model import PRESETS, RewardModelSettings
 from workbench.config.toml import SettingsError
 from workbench.data.records import Run
+from workbench.errors import WorkbenchError
 from workbench.events import Evaluated, Event, Step
 from workbench.ui.asking import Asking
 from workbench.ui.forms.settings_form import SettingsForm
+from workbench.ui.pages.export_dialog import ExportDialog
 from workbench.ui.pages.live_charts import LiveCharts
 from workbench.ui.pages.live_run import LiveRun
 from workbench.ui.pages.memory_card import MemoryCard
 from workbench.ui.pages.page import UiContext
 from workbench.ui.pages.probes import ProbesTab
+from workbench.ui.pages.reward_import_dialog import RewardImportDialog
+from workbench.ui.pages.reward_inputs import RewardInputs
 from workbench.ui.pages.reward_report import ReportTab
 from workbench.ui.pages.reward_score import ScoreTab
 from workbench.ui.pages.reward_tab import RewardTab
 from workbench.ui.pages.rows import Column, RowsView
-from workbench.ui.pages.run_facts import heldout, is_open, verdict_of_reward
+from workbench.ui.pages.run_facts import (
+    Verdict,
+    heldout,
+    is_open,
+    kind_of_reward,
+    verdict_of_reward,
+)
 from workbench.ui.pages.run_page import RunPage
 from workbench.ui.pages.settings_column import SettingsColumn
 from workbench.ui.pages.verdict_banner import VerdictBanner
@@ -50,6 +61,7 @@ class RewardPage(RunPage):
     def __init__(self, ws: Workspace, context: UiContext) -> None:
         super().__init__(ws, context)
         # All pairs are read for it, which takes a moment where there are many.
+        self._asked_about: tuple[object, ...] | None = None
         self._asking = Asking(ws, self)
         self._asking.answered.connect(self._show_doubts)
         self._build()
@@ -58,12 +70,22 @@ class RewardPage(RunPage):
     def _build(self) -> None:
         self.form = SettingsForm(RewardModelSettings, PRESETS)
         self.form.problems_changed.connect(self._update)
-        self.form.changed.connect(self._plan)
-        self.column = self.add_settings(SettingsColumn(self.form))
+        self.form.changed.connect(self._on_change)
+        self.inputs = RewardInputs(self.ws)
+        self.inputs.changed.connect(self._on_change)
+        self.column = self.add_settings(SettingsColumn(self.form, self.inputs))
         self.header = PageHeader(self.tr("Reward model"))
         self.badge = Badge("neutral", "")
         self.train_button = button(self.tr("Train reward model"), "outlined", icon="reward")
         self.train_button.clicked.connect(self.train)
+        self.import_button = button(self.tr("Import"), "quiet", icon="import")
+        self.import_button.setToolTip(self.tr("Take in a reward model that others trained"))
+        self.import_button.clicked.connect(self.import_model)
+        self.export_button = button(self.tr("Export"), "link")
+        self.export_button.setToolTip(
+            self.tr("Write the shown reward model so that other programs load it")
+        )
+        self.export_button.clicked.connect(self.export)
         self.next_button = button(self.tr("Train policy with it"), "filled", icon="train")
         self.next_button.clicked.connect(lambda: self.context.show_page("train"))
         self.banner = VerdictBanner()
@@ -79,6 +101,7 @@ class RewardPage(RunPage):
         self.table: RowsView[Run] = RowsView(
             [
                 Column(self.tr("Run"), lambda r: r.name),
+                Column(self.tr("Kind"), kind_of_reward, "ensemble of 10"),
                 Column(self.tr("State"), self._state, "interrupted", icon=self._icon),
                 Column(self.tr("Held-out accuracy"), _accuracy, "100 % [100, 100]", True),
                 Column(self.tr("Pairs"), lambda r: str(r.inputs.get("n_pairs", "–")), "0000", True),
@@ -102,10 +125,12 @@ class RewardPage(RunPage):
     def _lay_out(self) -> None:
         self.header.add_badge(self.badge)
         self.header.add_action(self.column.button)
+        self.header.add_action(self.import_button)
         self.header.add_action(self.train_button)
         self.header.add_action(self.next_button)
         self.runs_card = Card(self.tr("All reward models"))
         self.runs_card.body.addWidget(self.table)
+        self.runs_card.add_head(self.export_button)
         self.empty = EmptyState(
             "reward",
             self.tr("No reward model yet"),
@@ -152,9 +177,10 @@ class RewardPage(RunPage):
             self.shown = runs[0].id
         self.table.set_rows(runs, key=lambda r: r.id)
         self._select_shown()
-        self._asking.ask(partial(app_reward.check_pairs, self.ws))
+        self._asked_about = None
+        self.inputs.refresh()
         super().refresh()
-        self._plan()
+        self._on_change()
 
     def draw(self, run: Run | None) -> None:
         """Show a run's curves and verdict."""
@@ -169,6 +195,7 @@ class RewardPage(RunPage):
             self.badge.set(*status_badge(run.status))
             self.charts.follow(self.record(run))
         self.column.set_locked(self.job() is not None)
+        self.inputs.setEnabled(self.job() is None)
         self.memory.set_locked(self.job() is not None)
         self._update()
         self._update_banner(run)
@@ -205,13 +232,50 @@ class RewardPage(RunPage):
         except SettingsError:
             self.column.go_to_first_problem()
             return
-        self.submit(lambda: app_reward.train_reward(self.ws, settings))
+        base = self.inputs.base()
+        self.submit(lambda: app_reward.train_reward(self.ws, settings, base))
 
-    def _plan(self) -> None:
+    def import_model(self) -> None:
+        """Ask for a folder and import it as a reward run."""
+        dialog = RewardImportDialog(self)
+        if dialog.exec():
+            folder, is_copied = dialog.folder(), dialog.is_copied.isChecked()
+            self.submit(lambda: reward_import.import_reward(self.ws, folder, is_copied=is_copied))
+
+    def export(self) -> None:
+        """Ask for a folder and write the shown reward model into it."""
+        run = self.run()
+        if run is None:
+            return
+        dialog = ExportDialog(self, run, self.ws.path / "exports")
+        if not dialog.exec():
+            return
+        folder, is_merged = dialog.folder(), dialog.is_merged.isChecked()
         try:
-            self.memory.plan_for(REWARD, self.form.settings())
-        except SettingsError:
+            job = reward_export.export_reward(self.ws, run.id, folder, is_merged)
+        except WorkbenchError as error:
+            self.notice = Verdict("bad", error.message, error.hint)
+            self._update_banner(run)
+            return
+        self.context.bridge.watch(job)
+
+    def _on_change(self) -> None:
+        """Plan memory and look at the labels with the settings as they are now."""
+        settings = self._settings_if_right()
+        if settings is None:
             return  # What is wrong stands at its field; the plan of before stays.
+        self.memory.plan_for(REWARD, settings, base=self.inputs.base())
+        about = (settings.loss, bool(settings.strength_margin))
+        if about != self._asked_about:
+            self._asked_about = about
+            self._asking.ask(partial(app_reward.check_pairs, self.ws, settings))
+        self._update()
+
+    def _settings_if_right(self) -> RewardModelSettings | None:
+        try:
+            return self.form.settings()
+        except SettingsError:
+            return None
 
     def _update(self) -> None:
         why = self.busy_sentence() or self._hindrance()
@@ -220,6 +284,9 @@ class RewardPage(RunPage):
         run = self.run()
         is_ready = run is not None and run.status in ("done", "stopped")
         self.next_button.setVisible(is_ready)
+        is_network = run is not None and run.algorithm in (REWARD.name, IMPORTED.name)
+        self.export_button.setVisible(is_ready and is_network)
+        self.import_button.setEnabled(not self.busy_sentence() and bool(self.ws.selected_model))
         # One filled button: training leads until there is a model to go on with.
         self.train_button.set_kind("outlined" if is_ready or why else "filled")
 
@@ -227,9 +294,15 @@ class RewardPage(RunPage):
         n = self.form.n_problems()
         if n:
             return self.tr("Correct the settings first: {n} are wrong.").format(n=n)
-        if not self.ws.selected_model:
+        if not self.ws.selected_model and not self.inputs.base():
             return self.tr("No model is chosen yet. Choose one on the Models page.")
-        return hindrance(self.ws, REWARD)
+        return hindrance(self.ws, REWARD, self._settings_if_right())
+
+    def _facts(self, run: Run) -> str:
+        n = run.inputs.get("n_pairs")
+        if n is None:
+            return f"{run.name}, {kind_of_reward(run)}"
+        return self.tr("{run}, trained on {n} judgements").format(run=run.name, n=n)
 
     def _update_banner(self, run: Run | None) -> None:
         verdict = self.notice
@@ -274,11 +347,3 @@ class RewardPage(RunPage):
 def _accuracy(run: Run) -> str:
     held = heldout(run)
     return percent_interval(held.accuracy, held.low, held.high) if held else MISSING
-
-
-def _model(run: Run) -> str:
-    return str(run.inputs.get("model", MISSING))
-
-
-def _started(run: Run) -> str:
-    return moment(run.created_at)

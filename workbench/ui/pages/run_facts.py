@@ -7,6 +7,7 @@ from typing import Literal
 
 from PySide6.QtCore import QCoreApplication
 
+from workbench.config.algorithms import DESIGN, IMPORTED, REWARD
 from workbench.data.records import Run
 from workbench.ui.pages.interval_plot import Share
 from workbench.ui.pages.live_run import LiveRun
@@ -29,6 +30,18 @@ class Verdict:
     kind: Kind
     text: str
     detail: str = ""
+
+
+def kind_of_reward(run: Run) -> str:
+    """What a reward run holds, in a word or two."""
+    if run.algorithm == IMPORTED.name:
+        return _tr("imported")
+    if run.algorithm == DESIGN.name:
+        return _tr("design")
+    if run.algorithm != REWARD.name:
+        return _tr("probe")
+    n = run.settings.get("ensemble", 1)
+    return _tr("ensemble of {n}").format(n=n) if isinstance(n, int) and n > 1 else _tr("network")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +79,9 @@ def verdict_of_reward(run: Run) -> Verdict:
     if run.status == "failed":
         return Verdict("bad", _tr("{run} failed.").format(run=run.name), reason(run))
     held = heldout(run)
+    if held is None and run.status == "done":
+        text = _tr("{run} is ready; it was not measured on pairs.").format(run=run.name)
+        return Verdict("info", text)
     if held is None:
         return Verdict(
             "warn", _tr("{run} ended before it was measured.").format(run=run.name), reason(run)
@@ -73,7 +89,10 @@ def verdict_of_reward(run: Run) -> Verdict:
     number = _tr("{share} of held-out pairs right, {interval}").format(
         share=percent(held.accuracy), interval=interval_sentence(held.low, held.high)
     )
-    detail = _tr("Measured on {n} pairs of prompts that were not trained on.").format(n=held.n)
+    detail = _tr("Measured on {n} pairs of prompts that were not trained on.")
+    if run.algorithm == IMPORTED.name:
+        detail = _tr("Measured on {n} of your pairs, none of which it has seen.")
+    detail = detail.format(n=held.n)
     if held.low <= _USABLE:
         text = _tr("May be chance: {number}").format(number=number)
         return Verdict("warn", text, detail + " " + _tr("More ranked pairs narrow the interval."))
