@@ -345,3 +345,58 @@ def test_kto_saturates_on_both_sides() -> None:
     assert_close(loss, [0.0, 0.7, 1.2, 0.0], FLOAT32)
     (grad,) = torch.autograd.grad(loss.sum(), far)
     assert_close(grad, torch.zeros(4), FLOAT32)
+
+
+def test_smoothing_mixes_both_verdicts_and_margins_only_what_was_said() -> None:
+    first, second, margin = _double(1.5, -0.3), _double(0.2, 0.4), _double(1.0, 0.0)
+    bt = preference.bradley_terry_loss(first, second, 0.0, margin, label_smoothing=0.2)
+    expected = [
+        0.8 * math.log1p(math.exp(-(a - b - m))) + 0.2 * math.log1p(math.exp(a - b))
+        for a, b, m in zip(first.tolist(), second.tolist(), margin.tolist(), strict=True)
+    ]
+    assert_close(bt, expected, FLOAT64)
+    verdict = torch.tensor([1, -1])
+    rk = preference.rao_kupper_loss(first, second, verdict, 0.5, 0.0, margin, 0.2)
+    expected = [
+        0.8 * math.log1p(math.exp(-(v * (a - b) - 0.5 - m)))
+        + 0.2 * math.log1p(math.exp(v * (a - b) + 0.5))
+        for a, b, v, m in zip(
+            first.tolist(), second.tolist(), verdict.tolist(), margin.tolist(), strict=True
+        )
+    ]
+    assert_close(rk, expected, FLOAT64)
+
+
+def test_a_tie_is_neither_smoothed_away_nor_given_a_margin() -> None:
+    first, second = _double(1.5), _double(0.2)
+    plain = preference.rao_kupper_nll(first, second, torch.tensor([0]), 0.5)
+    loss = preference.rao_kupper_loss(first, second, torch.tensor([0]), 0.5, 0.01, 2.0, 0.3)
+    assert_close(loss, plain + 0.01 * 1.7**2, FLOAT64)
+
+
+def test_answers_that_share_a_place_are_won_against_the_whole_place_and_all_after() -> None:
+    """Breslow's likelihood of a ranking a > {b, c} > d, by hand; any order within the place."""
+    a, b, c, d = 0.7, -0.2, 1.1, 0.4
+    both = math.exp(b) + math.exp(c) + math.exp(d)
+    expected = (
+        math.log(math.exp(a) + both) - a + math.log(both) - b + math.log(both) - c
+    )  # d is last: log(exp d / exp d) = 0
+    scores = _double(a, b, c, d, a, c, b, d).view(2, 4)
+    places = torch.tensor([[0, 1, 1, 2]] * 2)
+    is_ranked = torch.ones(2, 4, dtype=torch.bool)
+    assert_close(preference.plackett_luce_nll(scores, is_ranked, places), [expected] * 2, FLOAT64)
+
+
+def test_a_ranking_of_two_is_a_pair_with_its_centring() -> None:
+    scores = torch.tensor(oracles.normal(4, 5, 2))
+    is_ranked, places = torch.ones(5, 2, dtype=torch.bool), torch.tensor([[0, 1]] * 5)
+    pairs = preference.bradley_terry_loss(scores[:, 0], scores[:, 1], 0.02)
+    assert_close(preference.ranking_loss(scores, is_ranked, places, 0.02), pairs, FLOAT64)
+    padded = torch.cat([scores, torch.full((5, 1), 99.0, dtype=torch.float64)], dim=1)
+    padded.requires_grad_(True)
+    is_padded = torch.tensor([[True, True, False]] * 5)
+    loss = preference.ranking_loss(padded, is_padded, torch.tensor([[0, 1, 3]] * 5), 0.02)
+    assert_close(loss, pairs, FLOAT64)
+    loss.sum().backward()  # type: ignore[no-untyped-call]
+    assert padded.grad is not None
+    assert not padded.grad[:, 2].any()

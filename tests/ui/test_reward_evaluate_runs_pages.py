@@ -12,6 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from tests import ready, tinymodels
 from workbench.app import library, runs
+from workbench.app.settings import UserSettings
 from workbench.app.workspace import Workspace
 from workbench.config.dpo import DPOSettings
 from workbench.config.ppo import PPOSettings
@@ -23,6 +24,8 @@ from workbench.ui.pages.models import HubDialog, ModelsPage
 from workbench.ui.pages.overview import OverviewPage
 from workbench.ui.pages.page import Page
 from workbench.ui.pages.reward import RewardPage
+from workbench.ui.pages.reward_import_dialog import RewardImportDialog
+from workbench.ui.pages.run_facts import kind_of_reward
 from workbench.ui.pages.runs import RunsPage
 
 LONG = 60_000
@@ -105,6 +108,50 @@ def test_too_few_judgements_are_told_and_nothing_starts(qtbot: QtBot, open_page)
     assert page.job() is None
     assert "at least 8" in page.banner.text() + page.banner.detail()
     assert page.table.rows() == []
+
+
+def test_rewards_of_every_kind_come_and_go(
+    qtbot: QtBot, open_page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A base to choose, doubts that follow the loss, the kinds in the table, import, export."""
+    theirs = tinymodels.write_classifier(tmp_path / "theirs", "bert")
+    UserSettings.load().with_model_folder(tinymodels.write(tmp_path / "another", "gpt2")).save()
+    page = open_page("reward", "trained")
+    assert isinstance(page, RewardPage)
+    box = page.inputs.base_box
+    qtbot.waitUntil(lambda: box.findData("another") > 0, timeout=LONG)
+    assert "ranked pairs" in page.inputs.data.text()
+    box.setCurrentIndex(box.findData("another"))
+    assert page.inputs.base() == "another"
+    page.form.set_values({"loss": "regression"})
+    assert "regression needs at least 8" in page.train_button.toolTip()
+    assert not page.train_button.isEnabled()
+    page.form.set_values({"loss": "rao-kupper"})
+    qtbot.waitUntil(lambda: "No judged pair is a tie" in page.doubts.text(), timeout=LONG)
+    assert page.train_button.isEnabled()
+    assert [kind_of_reward(run) for run in page.table.rows()] == ["network"]
+
+    monkeypatch.setattr(ExportDialog, "exec", lambda dialog: bool(dialog.folder()))
+    qtbot.mouseClick(page.export_button, LEFT)
+    exports = page.ws.path / "exports"
+    qtbot.waitUntil(lambda: exports.is_dir() and any(exports.glob("reward-*")), timeout=LONG)
+
+    def choose(dialog: RewardImportDialog) -> bool:
+        assert not dialog.take.isEnabled()
+        dialog.path.setText(str(tmp_path / "nothing"))
+        assert dialog.problem.text()
+        dialog.path.setText(str(theirs))
+        assert dialog.is_copied.isChecked()
+        return dialog.take.isEnabled()
+
+    monkeypatch.setattr(RewardImportDialog, "exec", choose)
+    qtbot.mouseClick(page.import_button, LEFT)
+    qtbot.waitUntil(lambda: page.job() is None and len(page.table.rows()) == 2, timeout=LONG)
+    assert [kind_of_reward(run) for run in page.table.rows()] == ["imported", "network"]
+    assert "none of which it has seen" in page.banner.detail()
+    monkeypatch.setattr(RewardImportDialog, "exec", lambda dialog: dialog.path.setText("/") is None)
+    page.import_model()
+    assert "no sequence classifier" in page.banner.text()
 
 
 def test_before_and_after_with_intervals(qtbot: QtBot, open_page) -> None:

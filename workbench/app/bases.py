@@ -47,12 +47,13 @@ def of_reward(run: Run) -> list[Base]:
     return [Base(str(run.inputs.get("model", "")), str(digest))] if digest else []
 
 
-def find(base: Base, what: str) -> ModelInfo:
+def find(base: Base, what: str, chosen: ModelInfo | None = None) -> ModelInfo:
     """The model with these weights, wherever it lies and whatever it is called.
 
     Args:
         base: Its name and its digest.
         what: What was trained on it, for the sentence.
+        chosen: The model that is chosen, which need not be in the catalogue.
 
     Raises:
         UserError: It is not on this machine, or has other weights there.
@@ -61,7 +62,7 @@ def find(base: Base, what: str) -> ModelInfo:
     for info in known:
         if info.digest == base.digest and not info.problems:
             return info
-    if any(info.name == base.name for info in known):
+    if any(info.name == base.name for info in (*known, *filter(None, [chosen]))):
         raise UserError(
             f"{what} was trained on other weights of {base.name} ({base.digest[:_DIGITS]}) than "
             "those on this machine.",
@@ -82,7 +83,7 @@ def require(run: Run, info: ModelInfo | None) -> None:
     """
     for base in of_reward(run):
         if info is None or base.digest != info.digest:
-            find(base, run.name)
+            find(base, run.name, info)
 
 
 def beside(ws: Workspace, run: Run) -> list[ModelInfo]:
