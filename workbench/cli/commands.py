@@ -22,19 +22,17 @@ from workbench.cli import (
     reward_report,
     rewards,
     scoring,
+    training,
 )
 from workbench.cli.following import Outcome, follow, interruptible, outcome_of, stop_if_paused
-from workbench.cli.plan import show_plan
 from workbench.cli.show import Show
 from workbench.cli.tables import curve_table
-from workbench.config.algorithms import find
-from workbench.config.reward_model import RewardModelSettings
 from workbench.config.tour import TourSettings, defaults_for
 from workbench.errors import Cancelled, EnvironmentProblem, UserError
 
 if TYPE_CHECKING:
     from workbench.app.workspace import Workspace
-    from workbench.jobs.runner import Job, JobRunner
+    from workbench.jobs.runner import JobRunner
 
 _CLOSE_S = 5.0
 
@@ -227,47 +225,6 @@ def _queue(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
     return follow(queueing.order(ws, settings), show)
 
 
-def _train(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
-    from workbench.app import reward, runs
-
-    name = options.command.removeprefix("train ")
-    if options.resume is not None:
-        return _with_labels(ws, [runs.resume(ws, options.resume)], options, show)
-    settings = parser.TRAINING[name].read(options)
-    chosen = {run: getattr(options, run, None) for run in ("reward_run", "start_run")}
-    if options.plan:
-        base = getattr(options, "base", "")
-        return show_plan(ws, find(name), settings, show, base=base, **chosen)
-    if isinstance(settings, RewardModelSettings):
-        return follow(reward.train_reward(ws, settings, options.base), show)
-    job = runs.train(ws, name, settings, **chosen, judge=getattr(options, "judge", ""))
-    return _with_labels(ws, [job], options, show)
-
-
-def _with_labels(
-    ws: Workspace, jobs: list[Job], options: argparse.Namespace, show: Show
-) -> Outcome:
-    """Follow a run; where it asks for labels, let them be simulated, or say how to give them."""
-    from workbench.app import label_rounds, labelling
-
-    run_id = jobs[0].run_id
-    while True:
-        for job in jobs:
-            outcome = follow(job, show)
-        waits = None if run_id is None else label_rounds.waiting_of(ws, run_id)
-        if waits is None or outcome is not Outcome.DONE:
-            return outcome
-        if not getattr(options, "simulate_labels", False):
-            show.note(
-                f"{waits.run.name} waits for {waits.n_wanted} labels on its own answers. Judge "
-                f"them in the window, and it goes on by itself; or go on without them: "
-                f"train {waits.run.algorithm} --resume {waits.run.id}"
-            )
-            return outcome
-        outcome = follow(labelling.simulate(ws, parser.ANNOTATOR.model()), show)
-        jobs = label_rounds.go_on(ws, waits.run.id)
-
-
 def _evaluate(ws: Workspace, options: argparse.Namespace, show: Show) -> Outcome:
     from workbench.app import evaluate
 
@@ -433,7 +390,7 @@ _COMMANDS: dict[str, Callable[[Workspace, argparse.Namespace, Show], Outcome]] =
     "quality": quality.report,
     "queue": _queue,
     "reward probe": probes.probe,
-    **{f"train {name}": _train for name in parser.TRAINING},
+    **{f"train {name}": training.train for name in parser.TRAINING},
     "doctor": doctor.report,
     "reward design": designs.design,
     "reward measure": designs.measure,

@@ -209,12 +209,6 @@ class RewardPage(RunPage):
             self.tabs.setCurrentWidget(report)
         self._has_opened = True
 
-    def _facts(self, run: Run) -> str:
-        if run.algorithm == DESIGN.name:
-            return self.tr("{run}, a designed reward").format(run=run.name)
-        n = run.inputs.get("n_pairs", 0)
-        return self.tr("{run}, trained on {n} judgements").format(run=run.name, n=n)
-
     def _show_part(self) -> None:
         shown = self.tabs.currentWidget()
         if isinstance(shown, RewardTab):
