@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QHBoxLayout, QWidget
 from workbench.ui.pages.live_run import LiveRun
 from workbench.ui.pages.still_chart import Axis, StillChart
 from workbench.ui.plots.metric_chart import figure
-from workbench.ui.plots.series import x_limit, y_limits
+from workbench.ui.plots.series import y_limits
 from workbench.ui.theme import Theme
 from workbench.ui.widgets import Card
 
@@ -43,7 +43,7 @@ class PathChart(StillChart):
             return
         self._ends = (steps[0], steps[-1])
         x, y = (np.array(side) for side in zip(*self._path, strict=True))
-        right, left = x_limit(max(float(x.max()), 0.1)), min(0.0, float(np.floor(x.min())))
+        left, right = y_limits(np.append(x, 0.0), None)
         low, high = y_limits(y, None)
         ticks = [left, (left + right) / 2, right]
         self.x_axis = Axis(left, right, _named(ticks), self.tr("KL to the reference, nats"))
