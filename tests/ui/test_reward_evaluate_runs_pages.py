@@ -200,11 +200,12 @@ def test_without_a_reward_model_the_annotator_alone_judges(qtbot: QtBot, open_pa
 def test_runs_are_listed_opened_and_exported(qtbot: QtBot, open_page, tmp_path: Path) -> None:
     page = open_page("runs", "trained")
     assert isinstance(page, RunsPage)
-    assert [r.kind for r in page.table.rows()] == ["policy", "reward"]
-    assert "4 / 4" in [page.table.model().index(0, c).data() for c in range(8)]
+    assert [r.run.kind for r in page.table.rows()] == ["policy", "reward"]
+    model = page.table.model()
+    qtbot.waitUntil(lambda: "4 / 4" in [model.index(0, c).data() for c in range(8)])
     page.table.selectRow(0)
     assert page.export_button.isEnabled()
-    run = page.table.current()
+    run = page.current()
     assert run is not None
     target = tmp_path / "out" / "adapter"
     page.export(run, target, False)
@@ -224,7 +225,7 @@ def test_runs_are_listed_opened_and_exported(qtbot: QtBot, open_page, tmp_path: 
 def test_an_export_never_overwrites(qtbot: QtBot, open_page, tmp_path: Path) -> None:
     page = open_page("runs", "trained")
     assert isinstance(page, RunsPage)
-    run = page.table.rows()[0]
+    run = page.table.rows()[0].run
     dialog = ExportDialog(page, run, tmp_path)
     dialog.path.setText(str(tmp_path))
     assert not dialog.write.isEnabled()

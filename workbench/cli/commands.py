@@ -24,6 +24,7 @@ from workbench.cli import (
     scoring,
     training,
 )
+from workbench.cli import runs as run_commands
 from workbench.cli.following import Outcome, follow, interruptible, outcome_of, stop_if_paused
 from workbench.cli.show import Show
 from workbench.cli.tables import curve_table
@@ -392,6 +393,7 @@ _COMMANDS: dict[str, Callable[[Workspace, argparse.Namespace, Show], Outcome]] =
     "reward probe": probes.probe,
     **{f"train {name}": training.train for name in parser.TRAINING},
     "doctor": doctor.report,
+    **run_commands.COMMANDS,
     "reward design": designs.design,
     "reward measure": designs.measure,
     "reward report": reward_report.report,

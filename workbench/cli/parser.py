@@ -22,6 +22,7 @@ from workbench.cli import (
     rewards,
     scoring,
 )
+from workbench.cli import runs as run_commands
 from workbench.cli.options import SettingsFlags
 from workbench.config.algorithms import ALGORITHMS, REWARD
 from workbench.config.annotator import AnnotatorSettings
@@ -221,6 +222,8 @@ def _add_measuring(commands: argparse._SubParsersAction[_Parser]) -> None:
     doctor.add_flags(doctoring)
 
     _add_rewards(commands)
+    made = _family(commands, "runs", "runs that there are")
+    run_commands.add_commands(partial(_command, made))
 
     evaluate = _command(commands, "evaluate", "compare base and trained policy")
     evaluate.add_argument("--run", type=int, help="policy run (default: the newest)")

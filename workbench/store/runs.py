@@ -111,6 +111,15 @@ class RunRepository:
             found.setdefault(row["name"], []).append((row["step"], _number(row["value"])))
         return found
 
+    def final_metrics(self, run_id: int) -> dict[str, tuple[int, float]]:
+        """The last (step, value) of each figure of a run; NaN where it was NaN."""
+        # SQLite takes the other columns from the row of the maximum.
+        rows = self._database.rows(
+            "SELECT name, max(step) AS step, value FROM metrics WHERE run_id = ? GROUP BY name",
+            (run_id,),
+        )
+        return {row["name"]: (row["step"], _number(row["value"])) for row in rows}
+
     def samples(self, run_id: int, step: int | None = None) -> list[Sample]:
         """Answers that a run learned from, of all steps or of one, without their tokens."""
         return [s for _, s in self.numbered_samples(run_id, step) if not s.is_watched]

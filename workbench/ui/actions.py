@@ -139,6 +139,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("train.settings", "Settings", "-Train", "F4", "Show or hide the settings."),
     Command("train.next_problem", "Next problem", "Train", "F8", "To the next wrong setting."),
     Command("evaluate.start", "Compare before and after", "Evaluate", "", "On held-out prompts."),
+    Command("runs.compare", "Compare runs", "-Evaluate", "Ctrl+D", "Two to six chosen runs."),
+    Command("runs.lineage", "Lineage", "Evaluate", "", "What was made from what."),
     *(
         Command(f"page.{key}", text, "View", _page_key(n), f"Show the page {text}.")
         for n, (key, text) in enumerate(PAGES, start=1)

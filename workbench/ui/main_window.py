@@ -60,6 +60,7 @@ class MainWindow(QMainWindow):
             theme=theme(),
             show_page=self.show_page,
             show_run=self.show_run,
+            clone_run=self.clone_run,
             notify=self.notify,
             rank_panel=lambda: self.rank,
         )
@@ -183,6 +184,11 @@ class MainWindow(QMainWindow):
         self.show_page(key)
         shown = self.page(key)
         shown.show_run(run_id)  # type: ignore[attr-defined]
+
+    def clone_run(self, run_id: int) -> None:
+        """Go to the form for a new run, filled as that of another one was."""
+        self.show_page("train")
+        self.page("train").clone(run_id)  # type: ignore[attr-defined]
 
     def _show_job(self, job: Job | None) -> None:
         if job is not None and job.run_id is not None and job.kind in progress.PAGE_OF_KIND:

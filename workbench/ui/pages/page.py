@@ -27,6 +27,7 @@ class UiContext:
         theme: Colours and icons.
         show_page: Go to a page by its key.
         show_run: Go to the page (train, reward, evaluate) of a run.
+        clone_run: Go to the Train page with the settings and inputs of a run in its form.
         notify: Say a sentence in the window: status kind, sentence, what to do.
         rank_panel: The side panel.
     """
@@ -36,6 +37,7 @@ class UiContext:
     theme: Theme
     show_page: Callable[[str], None]
     show_run: Callable[[str, int], None]
+    clone_run: Callable[[int], None]
     notify: Callable[[str, str, str], None]
     rank_panel: Callable[[], RankPanel]
 

@@ -14,7 +14,7 @@ from PySide6.QtCore import (
     Qt,
     Signal,
 )
-from PySide6.QtGui import QIcon, QResizeEvent
+from PySide6.QtGui import QFont, QIcon, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 Row = TypeVar("Row")
@@ -38,6 +38,7 @@ class Column(Generic[Row]):
     icon: Callable[[Row], QIcon | None] | None = None
     tooltip: Callable[[Row], str] | None = None
     is_optional: bool = False
+    is_bold: Callable[[Row], bool] | None = None
 
 
 class RowsModel(QAbstractTableModel, Generic[Row]):
@@ -70,6 +71,8 @@ class RowsModel(QAbstractTableModel, Generic[Row]):
             return column.icon(row)
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _alignment(column.is_number)
+        if role == Qt.ItemDataRole.FontRole and column.is_bold and column.is_bold(row):
+            return _bold_font()
         return None
 
     def headerData(  # noqa: D102
@@ -82,6 +85,12 @@ class RowsModel(QAbstractTableModel, Generic[Row]):
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _alignment(self.columns[section].is_number)
         return None
+
+
+def _bold_font() -> QFont:
+    font = QFont()
+    font.setBold(True)
+    return font
 
 
 def _alignment(is_number: bool) -> Qt.AlignmentFlag:

@@ -185,6 +185,19 @@ class TrainPage(RunPage):
             self.view.set_charts(how.charts)
         self.view.show_run(run, self.record(run))
 
+    def clone(self, run_id: int) -> None:
+        """Fill the form for a new run with the settings and inputs of another one."""
+        self.show_run(None)
+        run, self._form_shows = self.ws.run(run_id), None
+        self.inputs.show_run(run)
+        self.forms.show_settings(algorithms.find(run.algorithm), run.settings)
+        text = self.tr("Settings and inputs of {run}, for a new run").format(run=run.name)
+        self.notice = Verdict("info", text)
+        if missing := self.inputs.missing(run):
+            gone = self.tr("Not there any more, choose anew: {inputs}")
+            self.notice = Verdict("warn", text, gone.format(inputs=", ".join(missing)))
+        self._update_banner(None)
+
     def take(self, event: Event, live: LiveRun) -> None:
         """Draw one event of the shown run."""
         self.view.take(event, live)

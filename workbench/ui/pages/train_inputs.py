@@ -111,14 +111,26 @@ class TrainInputs(QWidget):
     def show_run(self, run: Run) -> None:
         """Show what a run was made with."""
         self.method.setCurrentIndex(self.method.findData(run.algorithm))
-        for box, name in (
-            (self.start, "start_run"),
-            (self.reward, "reward_run"),
-            (self.held_back, "judge"),
-        ):
-            index = box.findData(run.inputs.get(name))
-            if index >= 0:
+        for box, wanted in self._inputs_of(run):
+            # A null does not find itself: the first choice stands for no run.
+            index = 0 if wanted is None else box.findData(wanted)
+            if index >= 0 and (wanted is not None or box is self.start):
                 box.setCurrentIndex(index)
+
+    def missing(self, run: Run) -> list[str]:
+        """Names of the choices of a run that cannot be made any more."""
+        return [
+            box.accessibleName()
+            for box, wanted in self._inputs_of(run)
+            if wanted and box.findData(wanted) < 0
+        ]
+
+    def _inputs_of(self, run: Run) -> list[tuple[QComboBox, object]]:
+        return [
+            (self.start, run.inputs.get("start_run")),
+            (self.reward, run.inputs.get("reward_run")),
+            (self.held_back, run.inputs.get("judge", "")),
+        ]
 
     def refresh(self) -> None:
         """Read the choices again; what is chosen stays when it is still there."""
