@@ -118,7 +118,9 @@ def measure(
         kl = yield from _distances(ws, model, answers, cancel)
         return _as_result(ws, model, design, answers, columns, kl)
 
-    return ws.submit(f"Measure {design.name}", "measure", work, total=len(answers), unit="answers")
+    return ws.submit(
+        f"Measure {design.name}", "measure", work, total=len(design.parts), unit="parts"
+    )
 
 
 def measured(_ws: Workspace, job: Job) -> Measured:
