@@ -113,7 +113,8 @@ def gate(ws: Workspace, options: argparse.Namespace, show: Show, policy_run: Pol
     """Hold what was measured against the bounds; a gate that is not passed ends with a failure."""
     from workbench.app import gate as app_gate
 
-    found = app_gate.check(ws, policy_run(ws, options), GATE.read(options))
+    bounds = GATE.read(options)
+    found = app_gate.check(ws, policy_run(ws, options), bounds)
     show.result(
         {"verdict": found.verdict, "checks": [check.to_dict() for check in found.checks]},
         "\n".join([found.sentence, *(f"{c.state:10} {c.sentence}" for c in found.checks)]),
