@@ -14,6 +14,7 @@ from workbench.app.workspace import Workspace
 from workbench.config.ppo import PPOSettings
 from workbench.events import Step
 from workbench.ui.main_window import MainWindow
+from workbench.ui.pages.memory_card import MemoryCard
 from workbench.ui.pages.rows import RowsView
 from workbench.ui.pages.runs import RunsPage
 from workbench.ui.pages.runs_dialogs import DeleteDialog, FiguresDialog, NoteDialog
@@ -41,8 +42,12 @@ def add_run(
 
 
 @pytest.fixture
-def page(window: MainWindow) -> RunsPage:
-    """A reward model, three policies of which one crashed, and an evaluation; run 1 to 5."""
+def page(window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> RunsPage:
+    """A reward model, three policies of which one crashed, and an evaluation; run 1 to 5.
+
+    The Train page plans no memory, for which it would load torch.
+    """
+    monkeypatch.setattr(MemoryCard, "plan_for", lambda *_, **__: None)
     ws = window.ws
     runs = ws.experiment.runs
     runs.finish(
@@ -86,9 +91,7 @@ def answer(dialog_type: type[QDialog], do) -> None:
     QTimer.singleShot(0, look)
 
 
-def test_runs_are_found_ordered_annotated_deleted_and_cloned(
-    qtbot: QtBot, page: RunsPage, monkeypatch
-) -> None:
+def test_runs_are_found_ordered_annotated_deleted_and_cloned(qtbot: QtBot, page: RunsPage) -> None:
     ws, table, filters = page.ws, page.table, page.filters
     assert names(page) == ["Evaluation 1", "PPO 3", "PPO 2", "PPO 1", "Reward 1"]
     titles = [column.title for column in table.run_columns]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
 
@@ -189,7 +189,9 @@ class CompareView(QScrollArea):
         self.problem.setVisible(not has_figures)
         self.views.setVisible(has_figures)
         self._fill_menu(found)
-        for slot, run in enumerate(found.comparison.runs):
+        runs = found.comparison.runs
+        # With a chart each, the title of the chart names the run.
+        for slot, run in enumerate(runs if len(runs) <= TOGETHER else ()):
             self._legend.addWidget(Swatch(self._theme, slot))
             self._legend.addWidget(label(run.name))
         self._draw_charts(found)
@@ -218,7 +220,7 @@ class CompareView(QScrollArea):
                 self._add_chart(i // 3, i % 3, name, title, traces, ends, _HEIGHT)
                 continue
             for slot, run in enumerate(runs):
-                own = [trace for trace in traces if trace.slot == slot]
+                own = [replace(trace, slot=0) for trace in traces if trace.slot == slot]
                 each = f"{title}: {run.name}"
                 row, column = divmod(slot, 3)
                 self._add_chart(2 * i + row, column, name, each, own, ends, _SMALL_HEIGHT)
