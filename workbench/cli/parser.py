@@ -222,6 +222,8 @@ def _add_measuring(commands: argparse._SubParsersAction[_Parser]) -> None:
     doctor.add_flags(doctoring)
 
     _add_rewards(commands)
+    made = _family(commands, "runs", "runs that there are")
+    run_commands.add_commands(partial(_command, made))
 
     evaluate = _command(commands, "evaluate", "compare base and trained policy")
     evaluate.add_argument("--run", type=int, help="policy run (default: the newest)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from PySide6.QtCore import QSignalBlocker
 from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QTabWidget, QVBoxLayout, QWidget
 
@@ -175,8 +176,10 @@ class RewardPage(RunPage):
         runs = self.runs()
         if self.shown is None and runs:
             self.shown = runs[0].id
-        self.table.set_rows(runs, key=lambda r: r.id)
-        self._select_shown()
+        # The row that was current before is not chosen anew: a run that has just begun is shown.
+        with QSignalBlocker(self.table):
+            self.table.set_rows(runs, key=lambda r: r.id)
+            self._select_shown()
         self._asked_about = None
         self.inputs.refresh()
         super().refresh()
