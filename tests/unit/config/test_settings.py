@@ -51,6 +51,7 @@ AGREEABLE = {
     "group_size": 2,
     "kl_in": "reward",
     "kind": "sigmoid",
+    "loss": "rao-kupper",
     "where": "loaded",
     "url": "",
     "template": "{first} or {second}",
