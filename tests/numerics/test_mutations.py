@@ -234,7 +234,7 @@ MUTANTS = [
     Mutant(preference, "verdict * (first - second)", "verdict * (second - first)"),
     Mutant(preference, "- eta - margin", "+ eta - margin"),
     Mutant(preference, "- eta - margin", "- eta + margin"),
-    Mutant(preference, "unsqueeze(1) >= places.unsqueeze(2)", "unsqueeze(1) <= places.unsqueeze(2)"),
+    Mutant(preference, ">= places.unsqueeze(2)", "<= places.unsqueeze(2)"),
     Mutant(preference, "comes_after & is_ranked.unsqueeze(1)", "comes_after"),
     Mutant(preference, "field - scores", "scores - field"),
     Mutant(preference, "torch.where(is_ranked, field - scores, 0.0)", "(field - scores)"),
