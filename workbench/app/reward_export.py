@@ -80,6 +80,7 @@ def export_reward(
                 from workbench.models import adapters
 
                 adapters.merge_scorer(info.path, source, partial, _pad_id(source))
+                end_at_the_answer(partial / "chat_template.jinja")
             else:
                 copy_adapter(source, info.path, partial)
             card = _card(ws, run, source, info, is_merged=is_merged)
@@ -90,6 +91,19 @@ def export_reward(
         return {"folder": str(target)}
 
     return ws.submit(f"Export {run.name}", "export", work)
+
+
+def end_at_the_answer(template: Path) -> None:
+    """Let a chat template write nothing after the answer's stop token, where scores are read.
+
+    Many end each turn with a line break: who renders a dialogue and reads the last token, as
+    classifiers are used, would read the score one token too late.
+    """
+    if template.is_file():
+        whole = template.read_text(encoding="utf-8")
+        template.write_text(
+            "{%- set whole %}" + whole + "{% endset %}\n{{- whole.rstrip() }}", encoding="utf-8"
+        )
 
 
 def _base(ws: Workspace, run: Run) -> ModelInfo:
