@@ -44,7 +44,8 @@ def verdict(measured: Measured, settings: ReportCardSettings) -> Verdict:
 def _right(measured: Measured) -> str:
     figure = measured.accuracy
     assert figure is not None
-    return f"{percent(figure.value)} of held-out pairs right, {interval(figure)}"
+    which = "the pairs it has seen" if measured.has_seen else "held-out pairs"
+    return f"{percent(figure.value)} of {which} right, {interval(figure)}"
 
 
 def percent(value: float) -> str:
@@ -115,8 +116,8 @@ def _amount(measured: Measured, settings: ReportCardSettings) -> Iterator[Reason
     if measured.has_seen:
         yield Reason(
             "seen",
-            "warn",
-            "It may have learned from these very pairs, so the figures flatter it.",
+            "bad",
+            "It has learned from these very pairs, so the figures say nothing of new ones.",
             "Judge new pairs and measure on these.",
         )
 
